@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0
+# The only entry point: `make help` lists what there is.
+
+# Debian's own: a python3 earlier on PATH may lack the packaged modules
+PYTHON ?= /usr/bin/python3
+# which machine `make kunit` runs on
+ARCH ?= um
+
+export KERNEL FORCE T KVM
+# kbuild and git take these for themselves, or would hand them on to them
+unexport ARCH MAKEFLAGS MFLAGS MAKELEVEL
+
+ifeq ($(wildcard $(PYTHON)),)
+$(error $(PYTHON) is missing: as root: apt-get install python3)
+endif
+
+.PHONY: demo
+demo: deps		## boot the stock and the patched kernel, compare (default)
+	@$(PYTHON) -m lab.demo
+
+.PHONY: test
+test: deps		## run all tests
+	@$(PYTHON) -m pytest
+
+.PHONY: kunit
+kunit: deps		## run KUnit on the patched kernel; ARCH=um|x86_64|arm64
+	@$(PYTHON) -m scripts.kunit $(ARCH)
+
+.PHONY: prove
+prove: deps		## show that the tests of each fix fail without it
+	@$(PYTHON) -m scripts.kunit --prove
+
+.PHONY: lab
+lab: deps		## boot the machines and run their tests; T=pattern
+	@$(PYTHON) -m pytest lab $(if $(T),-k '$(T)')
+
+.PHONY: check
+check: deps		## checkpatch, sparse, W=1, kernel-doc, every patch builds
+	@$(PYTHON) -m scripts.check
+
+.PHONY: tree
+tree: deps		## make build/linux from patches/ and linux/; KERNEL=source
+	@$(PYTHON) -m scripts.tree
+
+.PHONY: refresh
+refresh:		## write the commits of build/linux to patches/ and linux/
+	@$(PYTHON) -m scripts.refresh
+
+.PHONY: series
+series: tree		## write the mails to build/series
+	@$(PYTHON) -m scripts.series
+
+.PHONY: qemu
+qemu: deps		## build QEMU with the Switchtec NTB model
+	@$(PYTHON) -m scripts.qemu
+
+.PHONY: deps
+deps:			## install what is missing (as root)
+	@$(PYTHON) -m scripts.deps
+
+.PHONY: clean
+clean:			## remove what was built, keep the trees and downloads
+	@$(PYTHON) -m scripts.clean
+
+.PHONY: distclean
+distclean:		## remove all of build/
+	@$(PYTHON) -m scripts.clean all
+
+.PHONY: help
+help:			## print this
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12

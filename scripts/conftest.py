@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A workbench of its own for each test: a copy of the scripts, and a kernel of
+a few small files."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import git
+from scripts.workbench import ROOT
+
+TIMEOUT = 120              # seconds that a command on small trees may take
+AUTHOR = {"GIT_AUTHOR_NAME": "Zoë Author", "GIT_AUTHOR_EMAIL": "zoe@example.org",
+          "GIT_AUTHOR_DATE": "1700000000 +0200"}
+
+
+def body(name: str) -> str:
+    """A source file with lines enough for hunks apart from each other."""
+    return "".join(f"int {name}_{n};\n" for n in range(60))
+
+
+def make_kernel(where: Path, version: str = "7.3.4") -> Path:
+    """Sources that look like Linux's, as far as the workbench looks."""
+    major, minor, patch = version.split(".")
+    files = {
+        "Makefile": f"VERSION = {major}\nPATCHLEVEL = {minor}\nSUBLEVEL = {patch}\n"
+                    "EXTRAVERSION =\n",
+        ".gitignore": "*.o\n.*\n!.gitignore\n",
+        "drivers/pci.c": body("pci"),
+        "drivers/iommu.c": body("iommu"),
+        "lib/kunit/Makefile": "obj-y += kunit.o\n",
+        "scripts/tool.sh": "#!/bin/sh\n",
+    }
+    for path, text in files.items():
+        (where / path).parent.mkdir(parents=True, exist_ok=True)
+        (where / path).write_text(text)
+    (where / "scripts/tool.sh").chmod(0o755)
+    (where / "link").symlink_to("Makefile")
+    return where
+
+
+class Bench:
+    """A repo like this one, with its own build/."""
+
+    def __init__(self, root: Path, kernel: Path | None) -> None:
+        self.root = root
+        self.kernel = kernel
+        self.linux = root / "build/linux"
+        self.stock = root / "build/stock"
+        self.patches = root / "patches"
+        (root / "scripts").mkdir(parents=True)
+        for path in (ROOT / "scripts").glob("*.py"):
+            if not path.name.startswith(("test_", "conftest")):
+                shutil.copy(path, root / "scripts")
+        shutil.copy(ROOT / "Makefile", root)
+        self.patches.mkdir()
+        (root / "linux").mkdir()
+        (self.patches / "series").write_text("")
+
+    def start(self, module: str, *arguments: str, **env: str) -> subprocess.Popen:
+        kernel = {"KERNEL": str(self.kernel)} if self.kernel else {}
+        inherited = {k: v for k, v in os.environ.items()
+                     if k not in ("KERNEL", "FORCE") and not k.startswith("GIT_")}
+        return subprocess.Popen(
+            [sys.executable, "-m", f"scripts.{module}", *arguments], cwd=self.root,
+            env=inherited | kernel | env, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def attempt(self, module: str, *arguments: str, **env: str) -> tuple[int, str]:
+        """Run a script; its status and what it said."""
+        with self.start(module, *arguments, **env) as child:
+            output, _ = child.communicate(timeout=TIMEOUT)
+        return child.returncode, output
+
+    def run(self, module: str, *arguments: str, **env: str) -> str:
+        status, output = self.attempt(module, *arguments, **env)
+        assert status == 0, output
+        return output
+
+    def fail(self, module: str, *arguments: str, **env: str) -> str:
+        status, output = self.attempt(module, *arguments, **env)
+        assert status != 0, output
+        assert "Traceback" not in output
+        return output
+
+    def commit(self, message: str, amend: bool = False, **files: str) -> None:
+        """Commit @files (with __ for / and _dot_ for .) in build/linux."""
+        for name, text in files.items():
+            path = self.linux / name.replace("__", "/").replace("_dot_", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        git.git(self.linux, "add", "-A")
+        git.git(self.linux, "commit", "--allow-empty", "-F", "-",
+                *(["--amend"] if amend else []), data=message.encode(), **AUTHOR)
+
+    def git(self, *arguments: str) -> str:
+        return git.git(self.linux, *arguments)
+
+    def tree_hash(self, name: str = "series") -> str:
+        return self.git("rev-parse", f"{name}^{{tree}}")
+
+    def contents(self) -> dict[str, tuple[bytes, int]]:
+        """All that the repo keeps of the series."""
+        return {str(path.relative_to(self.root)): (path.read_bytes(),
+                                                   path.stat().st_mode & 0o100)
+                for top in (self.patches, self.root / "linux")
+                for path in sorted(top.rglob("*")) if path.is_file()}
+
+    def clone(self, root: Path) -> "Bench":
+        """Another repo with the same series and nothing built."""
+        other = Bench(root, self.kernel)
+        shutil.rmtree(other.patches)
+        shutil.copytree(self.patches, other.patches)
+        shutil.copytree(self.root / "linux", other.root / "linux",
+                        dirs_exist_ok=True)
+        return other
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    return make_kernel(tmp_path / "kernel")
+
+
+@pytest.fixture
+def empty(tmp_path: Path, kernel: Path) -> Bench:
+    """A workbench whose series has no patches yet."""
+    bench = Bench(tmp_path / "repo", kernel)
+    bench.run("tree")
+    return bench
+
+
+@pytest.fixture
+def bench(empty: Bench) -> Bench:
+    """A workbench with three patches: a test with a new file, a fix, and one
+    that only adds files."""
+    empty.commit("kunit: Add a test\n\nIt tests.\n---\nTests-only\n",
+                 lib__kunit__group_test_dot_c="// test\n",
+                 lib__kunit__Makefile="obj-y += kunit.o\nobj-y += group_test.o\n")
+    empty.commit("pci: [quirk] Fix a thing that has a subject long enough to be "
+                 "folded, ümlaut\n\nIt was broken.\n\nFixes: 0123456789ab (\"x\")\n",
+                 drivers__pci_dot_c=body("pci").replace("pci_20;", "pci_20 = 1;"))
+    empty.commit("selftests: Add a program\n", tools__run_dot_sh="#!/bin/sh\n",
+                 tools___dot_gitignore="run\n")
+    (empty.linux / "tools/run.sh").chmod(0o755)
+    git.git(empty.linux, "commit", "-a", "--amend", "--no-edit", **AUTHOR)
+    empty.run("refresh")
+    return empty

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make kunit, make prove: run the series' KUnit suites through the kernel's
+own kunit.py, and read the results with its parser.
+
+Cases marked in patches/guards as the guards of a patch have to fail on the
+kernel without that patch: build/stock, the base with the tests alone.
+"""
+
+import argparse
+import dataclasses
+import functools
+import importlib
+import io
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Iterator
+
+from scripts import patchset, tree
+from scripts.cases import FAILED, PASSED, SKIPPED, Case, show
+from scripts.workbench import (LINUX, PATCHES, STOCK, StepFailed, die, jobs,
+                               locked, run_step)
+
+KUNITCONFIG = "lib/kunit/iommu_group.kunitconfig"
+GUARDS = PATCHES / "guards"
+CROSS = {"arm64": "aarch64-linux-gnu-"}
+ARCHITECTURES = ("um", "x86_64", "arm64")
+BUILD_TIME = 1800          # seconds
+RUN_TIME = 600
+BROKEN = "kunit output"    # the case that stands for output without sense
+# Registers of fake devices need memory that the kernel leaves alone; the virtual
+# machines of kunit.py have 1 GB
+ARGUMENTS = {
+    "x86_64": ("--kernel_args=mem=768M",
+               "--kernel_args=iommu_group_kunit.mmio=0x30000000"),
+    "arm64": ("--kernel_args=mem=768M",
+              "--kernel_args=iommu_group_kunit.mmio=0x70000000"),
+}
+
+
+@functools.cache
+def tool(name: str) -> ModuleType:
+    """A module of the kernel's kunit.py."""
+    sys.path.insert(0, str(LINUX / "tools/testing/kunit"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
+def parse(output: str) -> list[Case]:
+    """The cases in the kernel's @output. What the parser calls an error, as a
+    plan that was not kept, is a failed case too."""
+    complaints = io.StringIO()
+    result = tool("kunit_parser").parse_run_tests(
+        iter(output.splitlines()), tool("kunit_printer").Printer(output=complaints))
+    cases = [case for suite in result.subtests for case in leaves(suite, ())]
+    errors = [line for line in complaints.getvalue().splitlines()
+              if "[ERROR]" in line]
+    if errors or not cases:
+        cases.append(Case(BROKEN, FAILED,
+                          "\n".join(errors) or "no test ran; the output ends:\n"
+                          + "\n".join(output.splitlines()[-20:])))
+    return cases
+
+
+def leaves(test, above: tuple[str, ...]) -> Iterator[Case]:
+    """The tests below @test that have none below them."""
+    path = (*above, test.name)
+    if test.subtests:
+        for below in test.subtests:
+            yield from leaves(below, path)
+        return
+    status = tool("kunit_parser").TestStatus
+    suite, *case = path
+    yield Case(f"{suite}.{' '.join(case)}".rstrip("."),
+               {status.SUCCESS: PASSED, status.SKIPPED: SKIPPED}.get(
+                   test.status, FAILED),
+               test.skip_reason or "\n".join(test.log))
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """A built kernel with the suites."""
+
+    where: Path            # its tree
+    arch: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.arch} KUnit kernel of build/{self.where.name}"
+
+    def command(self, verb: str, *more: str) -> list[str]:
+        cross = CROSS.get(self.arch, "")
+        return [sys.executable, "tools/testing/kunit/kunit.py", verb,
+                f"--kunitconfig={KUNITCONFIG}", f"--build_dir=.kunit-{self.arch}",
+                f"--arch={self.arch}", f"--make_options=CC=ccache {cross}gcc",
+                *([f"--cross_compile={cross}"] if cross else []), *more]
+
+    def build(self) -> None:
+        if not (self.where / KUNITCONFIG).exists():
+            raise StepFailed(f"{self.where / KUNITCONFIG} is missing: no patch"
+                             + (f" that is marked {patchset.TESTS_ONLY}"
+                                if self.where == STOCK else "") + " adds it")
+        run_step(f"Build the {self.name}", self.command("build", f"--jobs={jobs()}"),
+                 cwd=self.where, log=f"kunit-build-{self.arch}-{self.where.name}",
+                 timeout=BUILD_TIME)
+
+    def boot(self, title: str, log: str, *more: str) -> str:
+        """What a boot printed. A test that fails is no failure of the step."""
+        path = run_step(title, self.command("exec", f"--timeout={RUN_TIME}", *more),
+                        cwd=self.where, log=log, timeout=RUN_TIME + 60, ok=(0, 1))
+        return path.read_text(errors="replace").partition("\n")[2]
+
+
+def run(where: Path, arch: str) -> list[Case]:
+    """Build the kernel of the tree @where for its KUnit suites and run them."""
+    kernel = Kernel(where, arch)
+    with locked(f"kunit-{where.name}-{arch}"):
+        kernel.build()
+        return parse(kernel.boot(f"Run the {kernel.name}",
+                                 f"kunit-{arch}-{where.name}", "--raw_output=all",
+                                 *ARGUMENTS.get(arch, ())))
+
+
+def run_each(where: Path, arch: str) -> list[Case]:
+    """The same with a boot for each test: one that kills the kernel fails, and
+    takes no other with it."""
+    kernel = Kernel(where, arch)
+    with locked(f"kunit-{where.name}-{arch}"):
+        kernel.build()
+        listed = kernel.boot(f"List the tests of the {kernel.name}",
+                             f"kunit-list-{arch}-{where.name}", "--list_tests")
+        tests = re.findall(r"(?m)^\w+\.\w+$", listed)
+        if not tests:
+            raise StepFailed(f"the {kernel.name} lists no test, but:\n{listed}")
+        cases: list[Case] = []
+        for test in tests:
+            output = kernel.boot(f"Run {test} on the {kernel.name}",
+                                 f"kunit-{arch}-{where.name}-{test}",
+                                 "--raw_output=all", test)
+            found = parse(output)
+            if any(case.name == BROKEN for case in found):
+                found = [Case(test, FAILED, output)]
+            cases += found
+    return cases
+
+
+# --- guards -----------------------------------------------------------------
+
+@dataclasses.dataclass(frozen=True)
+class Guards:
+    """patches/guards: which cases show what each patch is for.
+
+    A line is `<suite>.<case>[ <param>]  <patch>`: the case fails without the
+    patch. `-  <patch>  <reason>`: no KUnit case can show it, and why. Two
+    blanks separate; the patch is named without its number and .patch.
+    """
+
+    cases: dict[str, str]      # name of the case -> patch
+    excused: dict[str, str]    # patch -> reason
+
+
+def read_guards(path: Path = GUARDS) -> Guards:
+    guards = Guards({}, {})
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise StepFailed(f"{path} is missing: it lists, a line each, the KUnit cases "
+                         "that fail without a patch: <suite>.<case>[ <param>]  "
+                         "<patch>") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = re.split(r"\s{2,}|\t", line.strip())
+        if len(fields) < 2 or (fields[0] == "-" and len(fields) < 3):
+            raise StepFailed(f"{path}:{number}: neither `<suite>.<case>[ <param>]  "
+                             "<patch>` nor `-  <patch>  <reason>` (two blanks "
+                             "between)")
+        if fields[0] == "-":
+            guards.excused[patchset.slug_of(fields[1])] = " ".join(fields[2:])
+        else:
+            guards.cases[fields[0]] = patchset.slug_of(fields[1])
+    return guards
+
+
+def check_guards(guards: Guards, series: patchset.Patchset) -> list[str]:
+    """What is wrong with patches/guards itself."""
+    slugs = {patch.slug for patch in series.patches}
+    guarded = set(guards.cases.values())
+    return ([f"patches/guards names {slug}, which is no patch of the series"
+             for slug in sorted((guarded | set(guards.excused)) - slugs)]
+            + [f"{patch.name} has no guard: name in patches/guards a case that "
+               "fails without it, or say there why none can"
+               for patch in series.patches if not patch.tests_only
+               and patch.slug not in guarded | set(guards.excused)])
+
+
+def judge(stock: list[Case], guards: Guards) -> list[Case]:
+    """What the results on build/stock say about the guards: a Case each, that
+    passed if the guard failed there."""
+    verdicts = []
+    seen = {case.name: case for case in stock}
+    for name, slug in guards.cases.items():
+        case = seen.get(name)
+        if case is None:
+            verdict, why = FAILED, f"{name} did not run on the stock kernel"
+        elif case.status == FAILED:
+            verdict, why = PASSED, case.log
+        else:
+            verdict, why = FAILED, (f"{name} guards {slug}, but {case.status} on the "
+                                    "stock kernel: it guards nothing")
+        verdicts.append(Case(f"guard {name}", verdict, why))
+    for case in stock:
+        if case.status == FAILED and case.name not in guards.cases:
+            verdicts.append(Case(f"guard {case.name}", FAILED,
+                                 "fails on the stock kernel, but patches/guards does "
+                                 f"not list it:\n{case.log}"))
+    return verdicts
+
+
+def prove() -> list[Case]:
+    """Run the suites on the stock kernel and judge the guards."""
+    guards = read_guards()
+    verdicts = [Case("patches/guards", FAILED, complaint)
+                for complaint in check_guards(guards, patchset.load())]
+    return verdicts + judge(run_each(STOCK, "um"), guards)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m scripts.kunit",
+                                     description=__doc__.partition("\n")[0])
+    parser.add_argument("arch", nargs="?", default="um")
+    parser.add_argument("--prove", action="store_true",
+                        help="show that guards fail on the stock kernel")
+    arguments = parser.parse_args()
+    if arguments.arch not in ARCHITECTURES:
+        die(f"ARCH={arguments.arch}: KUnit runs on {', '.join(ARCHITECTURES)}")
+    try:
+        tree.make_tree()
+        cases = prove() if arguments.prove else run(LINUX, arguments.arch)
+    except StepFailed as error:
+        die(str(error))
+    show(cases)
+    sys.exit(any(case.status == FAILED for case in cases))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0
+"""How a long step is bounded, and what stays when the program is killed."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts import workbench
+from scripts.workbench import ROOT, StepFailed, run_step
+
+HOLDER = """
+import sys
+from pathlib import Path
+from scripts import workbench
+workbench.BUILD = Path(sys.argv[1])
+workbench.LOGS = workbench.BUILD / "logs"
+with workbench.locked("test"):
+    print("held", flush=True)
+    if len(sys.argv) > 2:
+        workbench.run_step("Wait", [
+            "sh", "-c", f"touch {sys.argv[1]}/up; sleep {sys.argv[2]}"])
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(workbench, "LOGS", tmp_path / "logs")
+    return tmp_path
+
+
+def test_step_that_does_not_end(place: Path) -> None:
+    with pytest.raises(StepFailed, match="(?s)no end after 1 s.*so far"):
+        run_step("Hang", ["sh", "-c", "echo so far; sleep 60"], timeout=1)
+
+
+def test_step_that_fails(place: Path) -> None:
+    with pytest.raises(StepFailed, match="(?s)failed with status 3.*why"):
+        run_step("Fail", ["sh", "-c", "echo why; exit 3"])
+
+
+def hold(place: Path, *arguments: str) -> subprocess.Popen:
+    child = subprocess.Popen([sys.executable, "-c", HOLDER, place, *arguments],
+                             cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return child
+
+
+@pytest.mark.parametrize("number, waits", [(signal.SIGKILL, True),
+                                           (signal.SIGTERM, False)])
+def test_next_run_waits_for_what_is_left(place: Path, number: int,
+                                         waits: bool) -> None:
+    """A killed program's child still works in the tree and holds its lock; a
+    program that is asked to end takes its child with it."""
+    with hold(place, "12") as first:
+        assert first.stdout and first.stdout.readline() == "held\n"
+        deadline = time.monotonic() + 20
+        while not (place / "up").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        start = time.monotonic()
+        first.send_signal(number)
+        first.wait(20)
+    with hold(place) as second:
+        said, _ = second.communicate(timeout=30)
+    assert "held\n" in said
+    assert (time.monotonic() - start > 8) == waits
