@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of how PCI devices come into their IOMMU groups.
+ *
+ * The PCI core, the IOMMU core and the device tree code are the real ones.
+ * Below them are a host bridge in memory (fake_pci.c) and an IOMMU that
+ * records which requester IDs it was told to let pass (iommu_mock.c).
+ *
+ * Not verified here: default domains other than identity, what a real IOMMU
+ * driver makes of an alias, anything that needs a second CPU.
+ */
+#include <kunit/test.h>
+#include <linux/pci.h>
+
+#include "fake_pci.h"
+#include "iommu_mock.h"
+
+#define RID(bus, dev, fn)	PCI_DEVID(bus, PCI_DEVFN(dev, fn))
+
+struct machine {
+	struct mock_iommu *iommu;
+	struct fake_pci_host *host;
+};
+
+static struct machine machine(struct kunit *test,
+			      const struct fake_pci_desc *topology)
+{
+	const struct mock_iommu_param *param = test->param_value;
+	struct machine m;
+
+	m.iommu = mock_iommu(test, param->kind);
+	m.host = fake_pci_host(test, mock_iommu_host_node(m.iommu));
+	fake_pci_add_all(m.host, topology);
+	return m;
+}
+
+static void expect_same_group(struct kunit *test, struct machine *m,
+			      const char *a, const char *b)
+{
+	KUNIT_EXPECT_TRUE_MSG(test,
+			      mock_iommu_same_group(fake_pci_dev(m->host, a),
+						    fake_pci_dev(m->host, b)),
+			      "%s and %s are not in one group", a, b);
+}
+
+static void expect_other_group(struct kunit *test, struct machine *m,
+			       const char *a, const char *b)
+{
+	KUNIT_EXPECT_FALSE_MSG(test,
+			       mock_iommu_same_group(fake_pci_dev(m->host, a),
+						     fake_pci_dev(m->host, b)),
+			       "%s and %s are in one group", a, b);
+}
+
+/* An isolating root port, and two functions that are not isolated */
+static const struct fake_pci_desc isolating_port[] = {
+	{ "00:01.0", FAKE_ROOT_PORT, .bus = 1, .acs = FAKE_ACS_FULL },
+	{ }
+};
+
+static const struct fake_pci_desc two_functions[] = {
+	{ "01:00.0", FAKE_ENDPOINT, .mfd = true },
+	{ "01:00.1", FAKE_ENDPOINT },	/* many devices set MFD in .0 only */
+	{ }
+};
+
+/* Control: an IOMMU that comes last sees finished functions. */
+static void multifunction_cold(struct kunit *test)
+{
+	struct machine m = machine(test, isolating_port);
+
+	fake_pci_add_all(m.host, two_functions);
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+
+	expect_same_group(test, &m, "01:00.0", "01:00.1");
+	expect_other_group(test, &m, "00:01.0", "01:00.0");
+}
+
+/* A hot-added function shares the group of its siblings, as at boot. */
+static void multifunction_hot_add(struct kunit *test)
+{
+	struct machine m = machine(test, isolating_port);
+
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+	fake_pci_add_all(m.host, two_functions);
+	fake_pci_rescan(m.host);
+
+	expect_same_group(test, &m, "01:00.0", "01:00.1");
+	expect_other_group(test, &m, "00:01.0", "01:00.0");
+}
+
+/* A slot that is removed and rescanned comes back in one group. */
+static void multifunction_rescan(struct kunit *test)
+{
+	struct machine m = machine(test, isolating_port);
+
+	fake_pci_add_all(m.host, two_functions);
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+	fake_pci_remove(m.host, "01:00.1");
+	fake_pci_remove(m.host, "01:00.0");
+	fake_pci_rescan(m.host);
+
+	expect_same_group(test, &m, "01:00.0", "01:00.1");
+}
+
+/* A host bridge that comes after its IOMMU is no different. */
+static void multifunction_late_host(struct kunit *test)
+{
+	struct machine m = machine(test, isolating_port);
+
+	fake_pci_add_all(m.host, two_functions);
+	mock_iommu_register(m.iommu);
+	fake_pci_boot(m.host);
+
+	expect_same_group(test, &m, "01:00.0", "01:00.1");
+}
+
+/* Functions that ACS isolates stay apart, however they appear. */
+static void multifunction_isolated(struct kunit *test)
+{
+	static const struct fake_pci_desc functions[] = {
+		{ "01:00.0", FAKE_ENDPOINT, .mfd = true, .acs = FAKE_ACS_FULL },
+		{ "01:00.1", FAKE_ENDPOINT, .acs = FAKE_ACS_FULL },
+		{ }
+	};
+	struct machine m = machine(test, isolating_port);
+
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+	fake_pci_add_all(m.host, functions);
+	fake_pci_rescan(m.host);
+
+	expect_other_group(test, &m, "01:00.0", "01:00.1");
+	KUNIT_EXPECT_TRUE(test, fake_pci_dev(m.host, "01:00.1")->multifunction);
+}
+
+/* A hot-added single function is not taken for a multifunction device. */
+static void single_function_hot_add(struct kunit *test)
+{
+	static const struct fake_pci_desc single[] = {
+		{ "01:00.0", FAKE_ENDPOINT },
+		{ }
+	};
+	struct machine m = machine(test, isolating_port);
+
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+	fake_pci_add_all(m.host, single);
+	fake_pci_rescan(m.host);
+
+	KUNIT_EXPECT_FALSE(test, fake_pci_dev(m.host, "01:00.0")->multifunction);
+	expect_other_group(test, &m, "00:01.0", "01:00.0");
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(1, 0, 0)));
+	KUNIT_EXPECT_FALSE(test, mock_iommu_programmed(m.iommu, RID(1, 0, 1)));
+}
+
+/*
+ * A root port and the switch below it, both with the same ACS flags, and one
+ * endpoint at each of two downstream ports.
+ */
+static struct machine switch_machine(struct kunit *test, u16 acs)
+{
+	const struct fake_pci_desc topology[] = {
+		{ "00:01.0", FAKE_ROOT_PORT, .bus = 1, .last_bus = 4,
+		  .acs = acs },
+		{ "01:00.0", FAKE_UPSTREAM, .bus = 2, .last_bus = 4 },
+		{ "02:00.0", FAKE_DOWNSTREAM, .bus = 3, .acs = acs },
+		{ "02:01.0", FAKE_DOWNSTREAM, .bus = 4, .acs = acs },
+		{ "03:00.0", FAKE_ENDPOINT },
+		{ "04:00.0", FAKE_ENDPOINT },
+		{ }
+	};
+
+	return machine(test, topology);
+}
+
+/* Everything below a root port that does not isolate is one group. */
+static void switch_without_acs(struct kunit *test)
+{
+	struct machine m = switch_machine(test, 0);
+
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+
+	expect_same_group(test, &m, "00:01.0", "01:00.0");
+	expect_same_group(test, &m, "00:01.0", "03:00.0");
+	expect_same_group(test, &m, "03:00.0", "04:00.0");
+}
+
+/* With ACS on the whole path the endpoints are apart. */
+static void switch_with_acs(struct kunit *test)
+{
+	struct machine m = switch_machine(test, FAKE_ACS_FULL);
+
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+
+	expect_other_group(test, &m, "00:01.0", "03:00.0");
+	expect_other_group(test, &m, "03:00.0", "04:00.0");
+}
+
+/* Conventional devices take the requester ID of the bridge above them. */
+static void pcie_to_pci_bridge(struct kunit *test)
+{
+	static const struct fake_pci_desc topology[] = {
+		{ "00:01.0", FAKE_ROOT_PORT, .bus = 1, .last_bus = 2,
+		  .acs = FAKE_ACS_FULL },
+		{ "01:00.0", FAKE_PCIE_TO_PCI, .bus = 2 },
+		{ "02:01.0", FAKE_PCI },
+		{ "02:02.0", FAKE_PCI },
+		{ }
+	};
+	struct machine m = machine(test, topology);
+
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+
+	expect_same_group(test, &m, "02:01.0", "02:02.0");
+	expect_other_group(test, &m, "00:01.0", "02:01.0");
+	/* PCIe to PCI bridges use devfn 0 of their secondary bus */
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(2, 0, 0)));
+}
+
+static struct kunit_case iommu_group_cases[] = {
+	KUNIT_CASE_PARAM(multifunction_cold, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(multifunction_hot_add, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(multifunction_rescan, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(multifunction_late_host, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(multifunction_isolated, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(single_function_hot_add, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(switch_without_acs, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(switch_with_acs, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(pcie_to_pci_bridge, mock_iommu_gen_params),
+	{ }
+};
+
+static struct kunit_suite iommu_group_suite = {
+	.name = "iommu_group",
+	.test_cases = iommu_group_cases,
+};
+
+kunit_test_suite(iommu_group_suite);
+
+MODULE_DESCRIPTION("KUnit tests of IOMMU groups of PCI devices");
+MODULE_LICENSE("GPL");

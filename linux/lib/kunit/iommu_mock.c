@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * An IOMMU that translates nothing and remembers everything, for KUnit.
+ *
+ * It records which requester IDs are programmed, that is which ones would
+ * have a context entry, device table entry or stream table entry. Everything
+ * above it is the real IOMMU core, and for MOCK_IOMMU_FWSPEC the real device
+ * tree code.
+ *
+ * Not covered: translation itself, default domains other than identity,
+ * PASIDs, reserved regions.
+ */
+#include <kunit/of.h>
+#include <kunit/device.h>
+#include <kunit/test.h>
+#include <linux/bitmap.h>
+#include <linux/iommu.h>
+#include <linux/of.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+
+#include "iommu_mock.h"
+
+#define NR_RIDS	(U16_MAX + 1)
+
+static const struct mock_iommu_param mock_iommu_params[] = {
+	{ "walks aliases", MOCK_IOMMU_WALK },
+	{ "fwspec", MOCK_IOMMU_FWSPEC },
+};
+
+KUNIT_ARRAY_PARAM_DESC(kind, mock_iommu_params, name);
+
+/**
+ * mock_iommu_gen_params - Parameter generator: one run per kind of IOMMU
+ * @test: the test
+ * @prev: the parameter before, or NULL
+ * @desc: where the name of the kind goes
+ *
+ * Return: A &struct mock_iommu_param, or NULL after the last.
+ */
+const void *mock_iommu_gen_params(struct kunit *test, const void *prev,
+				  char *desc)
+{
+	return kind_gen_params(test, prev, desc);
+}
+
+/*
+ * @programmed changes in probe_device() and below attach_dev(), hence under
+ * iommu_probe_device_lock or the mutex of a group; bits are set atomically.
+ * Tests read it between operations.
+ */
+struct mock_iommu {
+	struct kunit *test;
+	struct iommu_device iommu;
+	struct iommu_ops ops;
+	struct device *dev;
+	struct device_node *host_np;
+	unsigned long *programmed;
+};
+
+static struct mock_iommu *to_mock(struct device *dev)
+{
+	return container_of(dev->iommu->iommu_dev, struct mock_iommu, iommu);
+}
+
+struct rid_change {
+	struct mock_iommu *mock;
+	bool pass;
+};
+
+static int change_rid(struct pci_dev *pdev, u16 rid, void *data)
+{
+	struct rid_change *change = data;
+
+	assign_bit(rid, change->mock->programmed, change->pass);
+	return 0;
+}
+
+static int change_rids(struct device *dev, bool pass)
+{
+	struct iommu_fwspec *fwspec = dev_iommu_fwspec_get(dev);
+	struct rid_change change = { to_mock(dev), pass };
+	int i;
+
+	if (!fwspec)
+		return pci_for_each_dma_alias(to_pci_dev(dev), change_rid,
+					      &change);
+
+	for (i = 0; i < fwspec->num_ids; i++)
+		change_rid(to_pci_dev(dev), fwspec->ids[i], &change);
+	return 0;
+}
+
+static int mock_attach_dev(struct iommu_domain *domain, struct device *dev,
+			   struct iommu_domain *old)
+{
+	return change_rids(dev, true);
+}
+
+static const struct iommu_domain_ops mock_identity_ops = {
+	.attach_dev = mock_attach_dev,
+};
+
+static struct iommu_domain mock_identity = {
+	.type = IOMMU_DOMAIN_IDENTITY,
+	.ops = &mock_identity_ops,
+};
+
+/* KUnit runs tests one after the other: one is registered at a time */
+static struct mock_iommu *registered;
+
+static struct iommu_device *mock_probe_device(struct device *dev)
+{
+	if (!dev_is_pci(dev))
+		return ERR_PTR(-ENODEV);
+	return &registered->iommu;
+}
+
+static void mock_release_device(struct device *dev)
+{
+	change_rids(dev, false);
+}
+
+static int mock_def_domain_type(struct device *dev)
+{
+	return IOMMU_DOMAIN_IDENTITY;
+}
+
+static int mock_of_xlate(struct device *dev, const struct of_phandle_args *args)
+{
+	return iommu_fwspec_add_ids(dev, (u32 *)args->args, 1);
+}
+
+static void put_node(void *data)
+{
+	of_node_put(data);
+}
+
+static struct device_node *find_node(struct kunit *test, const char *path)
+{
+	struct device_node *np = of_find_node_by_path(path);
+
+	KUNIT_ASSERT_NOT_NULL_MSG(test, np, "no %s in the overlay", path);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, put_node, np));
+	return np;
+}
+
+/**
+ * mock_iommu - Create an IOMMU, not registered yet
+ * @test: the test
+ * @kind: how it learns requester IDs
+ *
+ * Return: The IOMMU, which goes away with the test. Failure ends the test.
+ */
+struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind)
+{
+	struct device_node *iommu_np = NULL;
+	struct mock_iommu *mock;
+
+	mock = kunit_kzalloc(test, sizeof(*mock), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mock);
+	mock->test = test;
+	mock->programmed = kunit_kcalloc(test, BITS_TO_LONGS(NR_RIDS),
+					 sizeof(long), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mock->programmed);
+
+	mock->ops = (struct iommu_ops) {
+		.identity_domain = &mock_identity,
+		.probe_device = mock_probe_device,
+		.release_device = mock_release_device,
+		.device_group = pci_device_group,
+		.def_domain_type = mock_def_domain_type,
+	};
+
+	/* Nodes of the overlay must outlive the devices that point to them */
+	if (kind == MOCK_IOMMU_FWSPEC) {
+		mock->ops.of_xlate = mock_of_xlate;
+		KUNIT_ASSERT_EQ(test, 0,
+				of_overlay_apply_kunit(test, kunit_iommu_group));
+		mock->host_np = find_node(test, "/kunit-pci");
+		iommu_np = find_node(test, "/kunit-iommu");
+	}
+
+	mock->dev = kunit_device_register(test, "mock-iommu");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mock->dev);
+	if (iommu_np)
+		device_set_node(mock->dev, of_fwnode_handle(iommu_np));
+
+	return mock;
+}
+
+/**
+ * mock_iommu_host_node - The host bridge whose devices the IOMMU serves
+ * @mock: the IOMMU
+ *
+ * Return: For MOCK_IOMMU_FWSPEC the device tree node to give to
+ * fake_pci_host(), otherwise NULL, as it serves all of them.
+ */
+struct device_node *mock_iommu_host_node(struct mock_iommu *mock)
+{
+	return mock->host_np;
+}
+
+static void unregister(void *data)
+{
+	struct mock_iommu *mock = data;
+
+	iommu_device_unregister(&mock->iommu);
+	iommu_device_sysfs_remove(&mock->iommu);
+	registered = NULL;
+}
+
+/**
+ * mock_iommu_register - Have the IOMMU core use an IOMMU, until the test ends
+ * @mock: the IOMMU
+ *
+ * Devices that are there already are probed before this returns.
+ */
+void mock_iommu_register(struct mock_iommu *mock)
+{
+	struct kunit *test = mock->test;
+	int ret;
+
+	KUNIT_ASSERT_NULL(test, registered);
+	registered = mock;
+
+	/* iommu_device_link() needs the class device */
+	KUNIT_ASSERT_EQ(test, 0,
+			iommu_device_sysfs_add(&mock->iommu, mock->dev, NULL,
+					       "kunit-iommu"));
+	ret = iommu_device_register(&mock->iommu, &mock->ops,
+				    mock->host_np ? mock->dev : NULL);
+	if (ret)
+		iommu_device_sysfs_remove(&mock->iommu);
+	KUNIT_ASSERT_EQ(test, 0, ret);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, unregister, mock));
+}
+
+/**
+ * mock_iommu_programmed - Does the IOMMU let a requester ID pass?
+ * @mock: the IOMMU
+ * @rid: bus number and devfn
+ */
+bool mock_iommu_programmed(struct mock_iommu *mock, u16 rid)
+{
+	return test_bit(rid, mock->programmed);
+}
+
+/**
+ * mock_iommu_same_group - Are two devices in one IOMMU group?
+ * @a: a device
+ * @b: another one
+ *
+ * Return: Whether both are in a group and it is the same.
+ */
+bool mock_iommu_same_group(struct pci_dev *a, struct pci_dev *b)
+{
+	struct iommu_group *ga = iommu_group_get(&a->dev);
+	struct iommu_group *gb = iommu_group_get(&b->dev);
+	bool same = ga && ga == gb;
+
+	iommu_group_put(ga);
+	iommu_group_put(gb);
+	return same;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * An IOMMU that translates nothing and remembers everything, for KUnit.
+ */
+#ifndef _LIB_KUNIT_IOMMU_MOCK_H
+#define _LIB_KUNIT_IOMMU_MOCK_H
+
+#include <linux/types.h>
+
+struct device_node;
+struct kunit;
+struct mock_iommu;
+struct pci_dev;
+
+/*
+ * How an IOMMU comes to know the requester IDs of a device. The two are what
+ * all drivers in the tree boil down to.
+ */
+enum mock_iommu_kind {
+	/* It asks the PCI core at attach, like VT-d and AMD-Vi */
+	MOCK_IOMMU_WALK,
+	/* Firmware code collects them once, like OF, IORT and VIOT do */
+	MOCK_IOMMU_FWSPEC,
+};
+
+/* For KUNIT_CASE_PARAM(): each kind in turn is the test's param_value */
+struct mock_iommu_param {
+	const char *name;
+	enum mock_iommu_kind kind;
+};
+
+const void *mock_iommu_gen_params(struct kunit *test, const void *prev,
+				  char *desc);
+
+struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind);
+struct device_node *mock_iommu_host_node(struct mock_iommu *iommu);
+void mock_iommu_register(struct mock_iommu *iommu);
+
+bool mock_iommu_programmed(struct mock_iommu *iommu, u16 rid);
+bool mock_iommu_same_group(struct pci_dev *a, struct pci_dev *b);
+
+#endif
