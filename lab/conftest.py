@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0
+"""pytest's side of the lab.
+
+A case that takes the fixture "vm" runs twice: on the stock kernel and on the
+series. Markers say the rest:
+  machine("name")      the machine of lab/machines.py; default vtd-acpi
+  defect("what", fixed=bool)
+                       the case states what is right, and the stock kernel
+                       gets it wrong: there the case must fail, or it guards
+                       nothing. On the series it must pass if @fixed, else it
+                       is an expected failure until it passes.
+  expected_log("re")   a line that would be a splat is part of the case
+
+LAB_VARIANT=debug runs everything on kernels with KASAN, UBSAN and lockdep.
+"""
+
+import os
+from typing import Iterator, Optional
+
+import pytest
+
+from lab.kernel import Kernel, build_kernel, make_trees, trees
+from lab.machines import MACHINES
+from lab.vm import VM
+
+DEFAULT_MACHINE = "vtd-acpi"
+VARIANT = os.environ.get("LAB_VARIANT", "")
+
+
+class Pool:
+    """Kernels built and guests booted in this session, one of a kind."""
+
+    def __init__(self) -> None:
+        self.kernels: dict[tuple[str, str], Kernel] = {}
+        self.guests: dict[tuple[str, str], VM] = {}
+
+    def kernel(self, name: str, arch: str) -> Kernel:
+        if (name, arch) not in self.kernels:
+            if not self.kernels:
+                make_trees()
+            self.kernels[name, arch] = build_kernel(name, arch, VARIANT)
+        return self.kernels[name, arch]
+
+    def guest(self, kernel: str, machine: str) -> VM:
+        """A guest for the next case: the one that runs, or a new one."""
+        vm = self.guests.get((kernel, machine))
+        if not vm or not vm.running():
+            description = MACHINES[machine]
+            vm = VM(self.kernel(kernel, description.arch), description)
+            self.guests[kernel, machine] = vm
+        return vm
+
+    def close(self) -> None:
+        for vm in self.guests.values():
+            vm.close()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in ("machine(name): machine of lab/machines.py to run on",
+                 "defect(what, fixed): the stock kernel must fail this case",
+                 "expected_log(pattern): a splat that belongs to the case"):
+        config.addinivalue_line("markers", line)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a kernel comes after what does not."""
+    for item in items:
+        if "pool" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.long(minutes=1))
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[Pool]:
+    pool = Pool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(params=list(trees()))
+def vm(request: pytest.FixtureRequest, pool: Pool) -> VM:
+    marker = request.node.get_closest_marker("machine")
+    machine = marker.args[0] if marker else DEFAULT_MACHINE
+    if VARIANT == "debug" and machine == "vtd-pciehp":
+        pytest.skip("pciehp itself gives a lockdep splat on 7.3 (reset_lock "
+                    "against pci_rescan_remove_lock), which ends lockdep")
+    guest = pool.guest(request.param, machine)
+    guest.note(f"case {request.node.nodeid}")
+    return guest
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:
+    """Run a case that takes a guest, and judge what it did to the guest."""
+    guest = pyfuncitem.funcargs.get("vm")
+    if not isinstance(guest, VM):
+        return None         # not the lab's: pytest runs it
+    error: Optional[BaseException] = None
+    try:
+        pyfuncitem.obj(**{name: pyfuncitem.funcargs[name]
+                          for name in pyfuncitem._fixtureinfo.argnames})
+    except BaseException as raised:
+        error = raised
+    found = guest.new_splats(m.args[0] for m in
+                             pyfuncitem.iter_markers("expected_log"))
+    if error or found:
+        # The next case gets a machine that nobody has touched
+        guest.close()
+    if found:
+        raise AssertionError(f"splats in {guest.log}:\n" +
+                             "\n".join(found)) from error
+    marker = pyfuncitem.get_closest_marker("defect")
+    if marker:
+        judge_defect(error, guest.kernel.name, marker.args[0],
+                     marker.kwargs["fixed"])
+    elif error:
+        raise error
+    return True
+
+
+def judge_defect(error: Optional[BaseException], kernel: str, what: str,
+                 fixed: bool) -> None:
+    """Turn how a case that states a defect ended into its verdict."""
+    if error and not isinstance(error, AssertionError):
+        raise error         # the lab's own trouble proves nothing
+    if kernel == "stock":
+        if not error:
+            raise AssertionError(f"guards nothing, the stock kernel passes: "
+                                 f"{what}")
+    elif fixed:
+        if error:
+            raise error
+    elif error:
+        pytest.xfail(what)
+    else:
+        raise AssertionError(f"passes with the series now, set fixed=True: "
+                             f"{what}")

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The main job: shows what the series changes, on machines that run.
+
+Boots the stock kernel and the series, plugs devices in, lets the kernel
+remove some and find them again, and prints for each device its IOMMU group,
+the requester IDs it uses, and whether the IOMMU translates them.
+
+Ends with status 0 if everything ran and the series is nowhere worse than
+stock. What the series cannot do yet is shown, and is no failure.
+"""
+
+import sys
+import textwrap
+import time
+from dataclasses import dataclass
+from typing import Iterator, Optional
+
+from lab import LabError
+from lab.groups import rid_text
+from lab.kernel import Kernel, build_kernel, make_trees
+from lab.machines import MACHINES
+from lab.vm import VM
+from scripts.workbench import StepFailed, die, say
+
+MACHINE = MACHINES["vtd-acpi"]
+KERNELS = ("stock", "series")
+GOOD = ("yes", "?")     # "?": this IOMMU does not show its tables
+
+
+@dataclass
+class Row:
+    """One device at one moment, on one kernel."""
+    name: str               # QEMU's
+    what: str
+    appeared: str
+    address: str
+    group: Optional[int]
+    own: str                # State.programmed() of its own ID
+    aliases: dict[str, str]  # requester ID: State.programmed()
+    split: bool = False     # its group lacks a function it must share it with
+
+    def faults(self) -> set[str]:
+        """What is wrong with it, in words that compare between kernels."""
+        states = {self.address: self.own} | self.aliases
+        return ({f"{rid} {state}" for rid, state in states.items()
+                 if state not in GOOD} |
+                ({"split"} if self.split else set()) |
+                ({"no group"} if self.group is None else set()))
+
+
+def look(vm: VM, appeared: str, devices: dict[str, str],
+         beside: tuple[str, ...] = ()) -> Iterator[Row]:
+    """A row for each of @devices (name, what it is).
+
+    They and those @beside are not isolated from each other (functions of one
+    slot, a port without ACS): all must be in one group.
+    """
+    state = vm.state()
+    addresses = {name: address for address, name in vm.addresses().items()}
+    groups = {state.functions[addresses[name]].group
+              for name in (*devices, *beside)}
+    for name, what in devices.items():
+        address = addresses[name]
+        function = state.functions[address]
+        yield Row(name, what, appeared, address[5:], function.group,
+                  state.programmed(address, function.rid),
+                  {rid_text(alias): state.programmed(address, alias)
+                   for alias in state.aliases(address)}, len(groups) > 1)
+
+
+def exercise(vm: VM) -> Iterator[Row]:
+    """Everything that happens to the machine."""
+    late = "edu, late alias"
+    yield from look(vm, "cold", {"edu-cold": late})
+    yield from look(vm, "cold", {"edu-bridge": "edu behind bridge"})
+    yield from look(vm, "cold", {"fn0-cold": "rng, function 0",
+                                 "fn1-cold": "rng, function 1"})
+    yield from look(vm, "cold", {"nvme-switch": "nvme below switch"},
+                    beside=("down1",))
+
+    vm.device_add("virtio-rng-pci", "rng-hot", "port-a")
+    yield from look(vm, "hot-added", {"rng-hot": "rng"})
+    vm.device_add("virtio-rng-pci", "fn1-hot", "port-b", addr="0.1",
+                  wait=False)
+    vm.device_add("virtio-rng-pci", "fn0-hot", "port-b", addr="0.0",
+                  multifunction=True)
+    vm.wait_present("fn1-hot")
+    yield from look(vm, "hot-added", {"fn0-hot": "rng, function 0",
+                                      "fn1-hot": "rng, function 1"})
+    vm.device_add("edu", "edu-hot", "port-c")
+    yield from look(vm, "hot-added", {"edu-hot": late})
+
+    for name in ("nvme-switch", "edu-cold"):
+        vm.remove(name)
+        vm.rescan()
+    yield from look(vm, "rescanned", {"nvme-switch": "nvme below switch"},
+                    beside=("down1",))
+    yield from look(vm, "rescanned", {"edu-cold": late})
+
+
+def run(kernel: Kernel) -> list[Row]:
+    start = time.monotonic()
+    say(f"==> boot {kernel.name} kernel {kernel.release} on "
+        f"{MACHINE.name}, plug in, remove, rescan")
+    with VM(kernel, MACHINE, log_name="demo") as vm:
+        rows = list(exercise(vm))
+        vm.poweroff()
+        if found := vm.new_splats():
+            raise LabError(f"splats in {vm.log}:\n" + "\n".join(found))
+    say(f"    done in {time.monotonic() - start:.0f} s, console in {vm.log}")
+    return rows
+
+
+def cells(row: Row, alias: Optional[str], first: bool) -> str:
+    """One kernel's part of a line: group, own ID, one alias."""
+    group = "none" if row.group is None else str(row.group)
+    if row.split:
+        group += " SPLIT"
+    return (f"| {group if first else '':<10}{row.own if first else '':<8}"
+            f"{row.aliases[alias] if alias else '-':<8}")
+
+
+def table(results: dict[str, list[Row]], titles: dict[str, str]) -> list[str]:
+    """The rows of all kernels side by side, at most 100 columns wide."""
+    lines = [f"{'':<44}" + "".join(f"| {titles[k]:<26}" for k in KERNELS),
+             f"{'device':<8}{'what':<18}{'appeared':<10}{'alias':<8}" +
+             f"| {'group':<10}{'own ID':<8}{'alias':<8}" * len(KERNELS)]
+    for rows in zip(*(results[k] for k in KERNELS)):
+        row = rows[0]
+        for number, alias in enumerate(row.aliases or [None]):
+            first = number == 0
+            left = ((row.address, row.what, row.appeared) if first
+                    else ("",) * 3)
+            lines.append("{:<8}{:<18}{:<10}".format(*left) +
+                         f"{alias or '-':<8}" +
+                         "".join(cells(r, alias, first) for r in rows))
+    return [line.rstrip() for line in lines]
+
+
+def verdict(results: dict[str, list[Row]]) -> tuple[list[str], bool]:
+    """Three lines, and whether the series is nowhere worse than stock."""
+    lines = []
+    for kernel in KERNELS:
+        rows = results[kernel]
+        missing = sum(s not in GOOD for r in rows
+                      for s in (r.own, *r.aliases.values()))
+        split = {tuple(sorted(r.name for r in rows
+                              if r.split and r.appeared == row.appeared))
+                 for row in rows if row.split}
+        lines.append(f"{kernel + ':':<8}requester IDs not translated: "
+                     f"{missing}, groups split: {len(split)}")
+    better, worse, open_ = [], [], []
+    for before, after in zip(*(results[k] for k in KERNELS)):
+        name = f"{after.name} ({after.appeared})"
+        if after.faults() - before.faults():
+            worse.append(name)
+        elif before.faults() - after.faults():
+            better.append(name)
+        elif after.faults():
+            open_.append(name)
+    parts = [f"{text} {', '.join(names)}" for text, names in
+             (("WORSE", worse), ("fixed", better), ("not yet fixed", open_))
+             if names]
+    lines.append("series against stock: " + ("; ".join(parts) or "no change"))
+    return lines, not worse
+
+
+def demo() -> bool:
+    start = time.monotonic()
+    make_trees()
+    kernels = {name: build_kernel(name) for name in KERNELS}
+    results = {name: run(kernel) for name, kernel in kernels.items()}
+    titles = {"stock": f"stock {kernels['stock'].release.rstrip('+')}"[:24],
+              "series": "with the series"}
+    lines, ok = verdict(results)
+    say("\n" + "\n".join(table(results, titles)) + "\n\n" +
+        "\n".join(textwrap.fill(line, 100, subsequent_indent="  ",
+                                break_on_hyphens=False)
+                  for line in lines))
+    say(f"total {time.monotonic() - start:.0f} s")
+    return ok
+
+
+def main() -> None:
+    """python3 -m lab.demo"""
+    try:
+        sys.exit(0 if demo() else 1)
+    except (LabError, StepFailed) as error:
+        die(str(error))
+    except KeyboardInterrupt:
+        die("interrupted; the next run goes on from here")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Builds the guest's programs and the initramfs that carries them."""
+
+import os
+from pathlib import Path
+
+from lab import LabError
+from lab.kernel import Kernel
+from scripts.workbench import BUILD, locked, run_step
+
+SOURCES = Path(__file__).resolve().parent / "guest"
+SHARED = SOURCES / "guest.c"
+COMPILERS = {"x86_64": "gcc", "arm64": "aarch64-linux-gnu-gcc"}
+FLAGS = ("-static", "-Os", "-s", "-std=gnu11", "-D_GNU_SOURCE",
+         "-Wall", "-Wextra", "-Werror")
+
+
+def stale(target: Path, *sources: Path) -> bool:
+    return not target.exists() or any(
+        s.stat().st_mtime_ns > target.stat().st_mtime_ns for s in sources)
+
+
+def build_programs(arch: str) -> list[Path]:
+    """Compile every program of lab/guest that is older than its source."""
+    out = BUILD / "lab" / f"guest-{arch}"
+    out.mkdir(parents=True, exist_ok=True)
+    programs = []
+    for source in sorted(SOURCES.glob("*.c")):
+        if source == SHARED:
+            continue
+        program = out / source.stem
+        programs.append(program)
+        if stale(program, source, SHARED, SOURCES / "guest.h", Path(__file__)):
+            unfinished = program.with_suffix(".tmp")
+            run_step(f"compile guest program {source.stem} for {arch}",
+                     [COMPILERS[arch], *FLAGS, "-o", unfinished, source, SHARED],
+                     log=f"lab-guest-{arch}-{source.stem}")
+            unfinished.rename(program)
+    return programs
+
+
+def build_initramfs(kernel: Kernel) -> Path:
+    """The initramfs for @kernel: the programs in /bin, /init, its modules."""
+    out = BUILD / "lab"
+    with locked(f"lab-guest-{kernel.arch}"):
+        programs = build_programs(kernel.arch)
+    modules = kernel.modules()
+    lines = [f"dir {d} 0755 0 0" for d in
+             ("/dev", "/proc", "/sys", "/tmp", "/bin", "/modules")]
+    # For messages of init before it has mounted devtmpfs
+    lines.append("nod /dev/console 0600 0 0 c 5 1")
+    lines += [f"file /bin/{p.name} {p} 0755 0 0" for p in programs]
+    lines.append("slink /init bin/init 0755 0 0")
+    lines += [f"file /modules/{m.name} {m} 0644 0 0" for m in modules]
+
+    tool = kernel.out / "usr/gen_init_cpio"
+    if not tool.exists():
+        raise LabError(f"{tool} is missing: build the kernel first")
+    with locked(f"lab-initramfs-{kernel.label}"):
+        description = out / f"initramfs-{kernel.label}.list"
+        archive = out / f"initramfs-{kernel.label}.cpio"
+        text = "\n".join(lines) + "\n"
+        if (not description.exists() or description.read_text() != text or
+                stale(archive, *programs, *modules)):
+            description.write_text(text)
+            unfinished = archive.with_suffix(".tmp")
+            run_step(f"pack initramfs for {kernel.label}",
+                     [tool, "-o", unfinished, description],
+                     log=f"lab-initramfs-{kernel.label}")
+            os.replace(unfinished, archive)
+    return archive

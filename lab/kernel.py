@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Builds the lab's kernels: the stock tree and the series, in one way."""
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import LabError
+from scripts.tree import make_tree
+from scripts.workbench import (LINUX, STOCK, StepFailed, die, kbuild, locked,
+                               run_step)
+
+CONFIGS = Path(__file__).resolve().parent / "kernel"
+LATE_ALIAS = CONFIGS / "edu_late_alias.h"
+
+# What QEMU starts: ELF through PVH on x86-64, the flat image on arm64.
+IMAGES = {"x86_64": "vmlinux", "arm64": "arch/arm64/boot/Image"}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A built kernel."""
+    name: str       # "stock" or "series"
+    arch: str
+    variant: str    # "" or "debug"
+    out: Path       # kbuild's output directory
+
+    @property
+    def image(self) -> Path:
+        return self.out / IMAGES[self.arch]
+
+    @property
+    def label(self) -> str:
+        return "-".join(filter(None, (self.name, self.arch, self.variant)))
+
+    @property
+    def release(self) -> str:
+        return (self.out / "include/config/kernel.release").read_text().strip()
+
+    def modules(self) -> list[Path]:
+        return [(self.out / line).with_suffix(".ko") for line in
+                (self.out / "modules.order").read_text().split()]
+
+
+def trees() -> dict[str, Path]:
+    """Where the kernels' sources are; LAB_STOCK and LAB_SERIES override."""
+    return {"stock": Path(os.environ.get("LAB_STOCK", STOCK)).resolve(),
+            "series": Path(os.environ.get("LAB_SERIES", LINUX)).resolve()}
+
+
+def make_trees() -> None:
+    """Bring the default trees up to date with patches/ and linux/."""
+    if not {"LAB_STOCK", "LAB_SERIES"} & set(os.environ):
+        make_tree()
+
+
+def configure(tree: Path, out: Path, arch: str, variant: str) -> None:
+    """Write .config from the fragments, and check that kconfig took them."""
+    fragments = [CONFIGS / f"{name}.config" for name in (arch, variant) if name]
+    for fragment in fragments:
+        if not fragment.exists():
+            raise LabError(f"no kernel configuration {fragment}")
+    wanted = "".join(f.read_text() for f in fragments)
+    config, fragment = out / ".config", out / ".lab-fragment"
+    out.mkdir(exist_ok=True)
+    fragment.write_text(wanted)
+    run_step(f"configure {out.parent.name} {arch} {variant}".strip(),
+             kbuild(tree, out.name, arch, "allnoconfig"),
+             env={"KCONFIG_ALLCONFIG": str(fragment)},
+             log=f"lab-config-{out.parent.name}{out.name}")
+    taken = set(config.read_text().splitlines())
+    missing = [line for line in wanted.splitlines()
+               if line.startswith("CONFIG_") and line not in taken]
+    if missing:
+        config.unlink()
+        raise LabError(f"{tree}: kconfig did not take {', '.join(missing)} of "
+                       f"{', '.join(f.name for f in fragments)}: an option was "
+                       f"renamed, or what it depends on is not set")
+
+
+def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
+    """Build the kernel @name ("stock", "series") and return it."""
+    tree = trees()[name]
+    if not (tree / "Kbuild").exists():
+        raise LabError(f"no kernel source in {tree}: run 'make tree'")
+    out = tree / ("-".join(filter(None, (f".lab-{arch}", variant))))
+    kernel = Kernel(name, arch, variant, out)
+    # kbuild names sources relative to its output directory, see kbuild()
+    header = os.path.relpath(LATE_ALIAS, out)
+    with locked(f"lab-{name}{out.name}"):
+        configure(tree, out, arch, variant)
+        run_step(f"build {name} kernel {tree.name}/{out.name}",
+                 kbuild(tree, out.name, arch,
+                        f"CFLAGS_pci-sysfs.o=-include {header}",
+                        Path(IMAGES[arch]).name, "modules"),
+                 log=f"lab-build-{kernel.label}")
+    if "lab_edu_late_alias" not in (out / "System.map").read_text():
+        raise LabError(f"{kernel.image} lacks the late alias of "
+                       f"{LATE_ALIAS.name}: drivers/pci/pci-sysfs.c is no "
+                       f"longer built as CFLAGS_pci-sysfs.o assumes")
+    return kernel
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m lab.kernel",
+                                     description=__doc__)
+    parser.add_argument("name", choices=trees(), nargs="?", default="series")
+    parser.add_argument("arch", choices=IMAGES, nargs="?", default="x86_64")
+    parser.add_argument("variant", choices=("", "debug"), nargs="?", default="")
+    try:
+        print(build_kernel(**vars(parser.parse_args())).image)
+    except (LabError, StepFailed) as error:
+        die(str(error))
+
+
+if __name__ == "__main__":
+    main()
