@@ -12,6 +12,7 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Iterable
 
 from lab.kernel import configure
 from scripts import base, git, patchset, series, tree
@@ -27,9 +28,11 @@ OUTS = {"um": ".bisect-um", "x86_64": ".bisect-x86_64"}
 TARGETS = {"um": ("linux",), "x86_64": ("vmlinux", "modules")}
 # checkpatch's helpers need modules of the Python that runs this
 PYTHON_PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-# the base has no history, in which a Fixes: tag could be looked up
+# The base has no history, in which a Fixes: tag could be looked up. Who maintains
+# a new file is asked of get_maintainer.pl, see maintained().
 CHECKPATCH = ("--strict", "--no-signoff", "--codespell", "--terse", "--show-types",
-              "--no-summary", "--ignore", "UNKNOWN_COMMIT_ID")
+              "--no-summary", "--ignore", "UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES")
+EVERYBODY = "linux-kernel@vger.kernel.org"
 WARNING = re.compile(r"^(?:\.\./)*(?P<file>[\w/.+-]+\.[ch]):\d+(?::\d+)?:\d*:? "
                      r"*(?P<text>(?:warning|error): .*)$", re.M)
 KERNEL_DOC = re.compile(r"^(?:Warning|Error): (?P<file>[\w/.+-]+\.[ch]):\d+ "
@@ -58,6 +61,21 @@ def checkpatch() -> list[Case]:
             cases.append(Case(name, FAILED if said.strip() else PASSED, said))
         except StepFailed as error:
             cases.append(Case(name, FAILED, str(error)))
+    return cases
+
+
+def maintained(paths: Iterable[str]) -> list[Case]:
+    """Does MAINTAINERS, with the series, know somebody for each new file?"""
+    cases = []
+    for path in sorted(paths):
+        log = run_step(f"Maintainers of {path}",
+                       ["perl", "scripts/get_maintainer.pl", "--no-git-fallback",
+                        "--no-rolestats", "-f", path], cwd=LINUX,
+                       log="check-maintainers", timeout=300)
+        who = log.read_text().split("\n", 1)[1].strip()
+        cases.append(Case(f"maintainers of {path}",
+                          PASSED if who.replace(EVERYBODY, "").strip() else FAILED,
+                          f"MAINTAINERS has no entry that covers {path}"))
     return cases
 
 
@@ -179,7 +197,9 @@ def walk(on: base.Base) -> list[Case]:
 def check() -> list[Case]:
     on = tree.make_tree()
     series.make_series()
-    return checkpatch() + walk(on)
+    new = {path for commit in patchset.commits(LINUX, on.commit, tree.marks(LINUX)[0])
+           for path in commit.adds}
+    return checkpatch() + maintained(new) + walk(on)
 
 
 def main() -> None:

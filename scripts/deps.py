@@ -48,6 +48,15 @@ PACKAGES = {
     # the machines of the lab
     "qemu-system-x86": "qemu-system-x86_64",
     "qemu-system-arm": "qemu-system-aarch64",
+    # make qemu
+    "ninja-build": "ninja",
+    "pkg-config": "pkg-config",
+    "dpkg-dev": "dpkg-source",
+    "patch": "patch",
+    "libglib2.0-dev": "/usr/include/glib-2.0/glib.h",
+    "libfdt-dev": "/usr/include/libfdt.h",
+    "python3-venv": "module ensurepip",
+    "python3-setuptools": "module setuptools",
 }
 
 
