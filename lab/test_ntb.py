@@ -1,0 +1,402 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Switchtec NTBs: hosts that reach each other's memory under proxy IDs.
+
+Both hosts are this guest. What counts is what the model saw: how many requests
+of the other host arrived under which proxy ID, and how many the IOMMU refused.
+"""
+
+import os
+import re
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator
+
+import pytest
+
+from lab.groups import rid_of
+from lab.machines import MACHINES, QEMU_BINARY, VTD, Machine
+from lab.vm import VM, qemu_binary
+from qemu.bench import dbmsg
+from scripts import qemu
+from scripts.workbench import StepFailed
+
+TOOL = "/sys/kernel/debug/ntb_tool"
+LINK_TIMEOUT = 15.0
+PERF_TRIES, PERF_TIMEOUT = 10, 2.0
+SETTLE = 0.5                        # for work that a driver has queued
+MIB = 1 << 20
+PROXY_BASE = 8                      # the model's default, 01.0
+# Neither the driver's table nor the quirk knows this ID
+ALIEN = 0x9999
+FAULT = (r"DMAR: .*(\[DMA |DRHD: handling fault)|"
+         r"virtio_iommu .*unknown fault from EP")
+
+# A pair, and ports with room for the windows of one that is plugged in
+PAIR = """
+    pcie-root-port,addr=2,pref64-reserve=32M                port-a
+        switchtec-ntb,switch=sw0,partition=0                ntb-a
+    pcie-root-port,addr=3,pref64-reserve=32M                port-b
+        switchtec-ntb,switch=sw0,partition=1,proxy-base=16  ntb-b
+    pcie-root-port,addr=4,pref64-reserve=32M                port-c
+"""
+
+# Everything that an NTB can be at boot; each name-a has its name-b
+KINDS = f"""
+    pcie-root-port,addr=2                                   port-high-a
+        switchtec-ntb,switch=high,partition=0,peer=33       high-a
+    pcie-root-port,addr=3                                   port-high-b
+        switchtec-ntb,switch=high,partition=33,peer=0       high-b
+    pcie-root-port,addr=4                                   port-full-a
+        switchtec-ntb,switch=full,partition=0,proxies=512,proxy-base=0  full-a
+    pcie-root-port,addr=5                                   port-full-b
+        switchtec-ntb,switch=full,partition=1,proxies=512,proxy-base=0  full-b
+    pcie-root-port,addr=6                                   port-gen6-a
+        switchtec-ntb,switch=gen6,partition=0,model=gen6    gen6-a
+    pcie-root-port,addr=7                                   port-gen6-b
+        switchtec-ntb,switch=gen6,partition=1,model=gen6    gen6-b
+    pcie-root-port,addr=8                                   port-pci100x-a
+        switchtec-ntb,switch=pci100x,partition=0,model=pci100x  pci100x-a
+    pcie-root-port,addr=9                                   port-switch
+        x3130-upstream                                      switch
+            xio3130-downstream,addr=0                       down-b
+                switchtec-ntb,switch=pci100x,partition=1,model=pci100x pci100x-b
+    pcie-root-port,addr=a                                   port-alien-a
+        switchtec-ntb,switch=alien,partition=0,model=gen3,x-device-id={ALIEN} alien-a
+    pcie-root-port,addr=b                                   port-alien-b
+        switchtec-ntb,switch=alien,partition=1,model=gen3,x-device-id={ALIEN} alien-b
+    pcie-root-port,addr=c                                   port-dead
+        switchtec-ntb,switch=dead,dead=on                   dead
+    switchtec-ntb,addr=10,switch=near,partition=0,proxy-base=0x88,proxies=2  near-a
+    virtio-rng-pci,addr=11                                  neighbour
+    pcie-root-port,addr=d                                   port-near-b
+        switchtec-ntb,switch=near,partition=1               near-b
+"""
+
+# Without boot-bypass=off, what is not attached is not translated
+VIRTIO = ("-machine", "q35", "-device", "virtio-iommu-pci,addr=1,boot-bypass=off")
+
+MACHINES.update({m.name: m for m in (
+    Machine("ntb-vtd", PAIR, platform=VTD),
+    Machine("ntb-virtio", PAIR, platform=VIRTIO),
+    Machine("ntb-vtd-kinds", KINDS, platform=VTD),
+)})
+
+pair = pytest.mark.machine("ntb-vtd")
+every_iommu = pytest.mark.parametrize("iommu", [
+    pytest.param(name, marks=pytest.mark.machine(f"ntb-{name}"))
+    for name in ("vtd", "virtio")])
+kinds = pytest.mark.machine("ntb-vtd-kinds")
+faults = pytest.mark.expected_log(FAULT)
+
+LATE_ALIAS = ("a final fixup adds the proxy IDs after the group is formed; "
+              "needs groups formed from finished devices")
+HALF_A_MAP = "the quirk takes the upper half of the partition map elsewhere"
+NO_GEN6 = "the quirk does not know the Gen6 IDs of the driver's table"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def model() -> Iterator[None]:
+    """Runs this file's machines on a QEMU that has the model, or skips."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not os.environ.get("QEMU"):
+            try:
+                qemu.build()
+            except StepFailed as error:
+                pytest.skip(f"no QEMU with the NTB model: {error}")
+            for arch in QEMU_BINARY:
+                patch.setitem(QEMU_BINARY, arch, str(qemu.program(arch)))
+        program = qemu_binary("x86_64")
+        devices = subprocess.run([program, "-device", "help"], timeout=60,
+                                 capture_output=True, text=True, check=True)
+        if '"switchtec-ntb"' not in devices.stdout:
+            pytest.skip(f"QEMU={program} has no device switchtec-ntb")
+        yield
+
+
+def read(vm: VM, path: str) -> str:
+    return vm.run("ntb-client", "read", path).stdout
+
+
+def write(vm: VM, path: str, value: str) -> None:
+    vm.run("ntb-client", "write", path, value)
+
+
+def use(vm: VM, *modules: str) -> None:
+    """Let these be the clients of all NTBs, and no others."""
+    loaded = [line.split()[0] for line in read(vm, "/proc/modules").splitlines()]
+    if loaded == list(reversed(modules)):
+        return
+    for name in loaded:
+        vm.run("ntb-client", "unload", name)
+    for name in modules:
+        vm.run("ntb-client", "load", name)
+
+
+def rebind(vm: VM, driver: str, name: str) -> None:
+    """Take a client from an endpoint and give it back."""
+    for file in ("unbind", "bind"):
+        write(vm, f"/sys/bus/ntb/drivers/{driver}/{file}", vm.bdf(name))
+        time.sleep(SETTLE)
+
+
+def tool(vm: VM, name: str) -> str:
+    """ntb_tool's folder for an endpoint."""
+    return f"{TOOL}/{vm.bdf(name)}"
+
+
+def until(condition: Callable[[], bool], timeout: float = LINK_TIMEOUT) -> bool:
+    """Does @condition become true in time?"""
+    deadline = time.monotonic() + timeout
+    while not (true := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return true
+
+
+def linked(vm: VM, *names: str) -> bool:
+    """Enable the link at each endpoint; does it come up at all of them?
+
+    Who is refused once does not ask again, so that is the end of waiting.
+    """
+    refused = [total(vm, name, "refused") for name in names]
+
+    def up() -> bool:
+        return all(read(vm, f"{tool(vm, n)}/peer0/link").strip() == "Y"
+                   for n in names)
+
+    use(vm, "ntb_tool")
+    for name in names:
+        probe = ("ntb-client", "read", f"{tool(vm, name)}/db")
+        assert until(lambda: not vm.run(*probe, check=False).returncode), (
+            f"ntb_hw_switchtec does not bind {name}")
+    for value in "NY":
+        for name in names:
+            write(vm, f"{tool(vm, name)}/link", value)
+    until(lambda: up() or refused != [total(vm, n, "refused") for n in names])
+    return up()
+
+
+def seen(vm: VM, name: str) -> dict[str, dict[str, int]]:
+    """The other hosts' requests at an endpoint, by proxy ID."""
+    found: dict[str, dict[str, int]] = vm.qmp.execute(
+        "qom-get", path=f"/machine/peripheral/{name}", property="proxied")
+    return found
+
+
+def total(vm: VM, name: str, what: str) -> int:
+    return sum(counts[what] for counts in seen(vm, name).values())
+
+
+@contextmanager
+def nothing_refused(vm: VM, *names: str) -> Iterator[None]:
+    """Requests arrive at each endpoint meanwhile, and none is refused."""
+    before = {n: (total(vm, n, "arrived"), total(vm, n, "refused"))
+              for n in names}
+    yield
+    for name, (arrived, refused) in before.items():
+        assert total(vm, name, "refused") == refused, f"{name}: {seen(vm, name)}"
+        assert total(vm, name, "arrived") > arrived, name
+
+
+def not_programmed(vm: VM, name: str, devfns: list[int]) -> list[int]:
+    """Those of an endpoint's proxy IDs that its IOMMU is known not to
+    translate; only Intel's can be asked."""
+    bdf, state = vm.bdf(name), vm.state()
+    bus = rid_of(bdf) & 0xff00
+    return [d for d in devfns
+            if state.programmed(bdf, bus | d) in ("MISSING", "WRONG")]
+
+
+def check_works(vm: VM, a: str, b: str) -> None:
+    """The proxy IDs are programmed, and both hosts reach each other."""
+    with nothing_refused(vm, a, b):
+        assert linked(vm, a, b)
+
+
+# A pair that was there at boot
+
+@every_iommu
+def test_link(vm: VM, iommu: str) -> None:
+    """The link comes up by reading the other host's memory."""
+    check_works(vm, "ntb-a", "ntb-b")
+    assert set(seen(vm, "ntb-a")) == {"01.0"}
+    assert set(seen(vm, "ntb-b")) == {"02.0"}
+    for name, base in (("ntb-a", 8), ("ntb-b", 16)):
+        assert not not_programmed(vm, name, [base + i for i in range(4)])
+
+
+@pair
+def test_doorbells(vm: VM) -> None:
+    """10,000 rings, each arrives and interrupts; and one on unmask."""
+    assert linked(vm, "ntb-a", "ntb-b")
+    for one, other in (("ntb-a", "ntb-b"), ("ntb-b", "ntb-a")):
+        rings = vm.run("ntb-bells", tool(vm, one), tool(vm, other), 5000)
+        assert rings.stdout == "5001 rings, 5001 interrupts"
+
+
+@every_iommu
+def test_copy_through_window(vm: VM, iommu: str) -> None:
+    """1 MiB each way, compared in memory and read back."""
+    assert linked(vm, "ntb-a", "ntb-b")
+    with nothing_refused(vm, "ntb-a", "ntb-b"):
+        vm.run("ntb-copy", tool(vm, "ntb-a"), tool(vm, "ntb-b"), MIB)
+        vm.run("ntb-copy", tool(vm, "ntb-b"), tool(vm, "ntb-a"), MIB)
+
+
+@pair
+def test_pingpong(vm: VM) -> None:
+    """The client whose bells are rung by the other host's interrupt."""
+    use(vm, "ntb_pingpong")
+    path = f"/sys/kernel/debug/ntb_pingpong/{vm.bdf('ntb-a')}/count"
+    assert until(lambda: int(read(vm, path)) > 1)
+
+
+@pair
+def test_perf(vm: VM) -> None:
+    """ntb_perf moves 1 MiB through the window."""
+    use(vm)
+    vm.run("ntb-client", "load", "ntb_perf", "total_order=20",
+           "chunk_order=16")
+    folder = f"/sys/kernel/debug/ntb_perf/{vm.bdf('ntb-a')}"
+
+    def ready() -> bool:
+        return bool(re.search(r"Out buffer xlat\s+0x0*[1-9a-f]",
+                              read(vm, f"{folder}/info")))
+
+    # A bell that rings before its receiver's link is up is cleared and
+    # forgotten by ntb_perf, and both wait for ever. Ring again: the command
+    # is still there.
+    for _ in range(PERF_TRIES):
+        if until(ready, PERF_TIMEOUT):
+            break
+        for partition, bell in ((0, 1 << 32), (1, 1)):
+            vm.run("ntb-client", "poke", vm.bdf("ntb-" + "ab"[partition]),
+                   dbmsg(partition, "ODB"), bell)
+    assert ready()
+    before = total(vm, "ntb-b", "arrived")
+    write(vm, f"{folder}/run", "0")
+    result = read(vm, f"{folder}/run")
+    copied = re.search(r"copied (\d+) bytes", result)
+    assert copied and int(copied[1]) == MIB, result
+    # memcpy_toio moves at most 8 bytes at a time
+    assert total(vm, "ntb-b", "arrived") - before >= MIB // 8
+
+
+@every_iommu
+def test_network(vm: VM, iommu: str) -> None:
+    """Ping and TCP between the hosts' interfaces; the checksum agrees."""
+    use(vm, "ntb_transport")
+    # At one moment, the work that ntb_transport queues because the link is
+    # down cancels what it queues when the link comes up
+    rebind(vm, "ntb_transport", "ntb-b")
+    vm.run("ntb-client", "load", "ntb_netdev")
+    with nothing_refused(vm, "ntb-a", "ntb-b"):
+        result = vm.run("ntb-net", vm.bdf("ntb-a"), vm.bdf("ntb-b"), MIB)
+    vm.note(result.stdout)
+
+
+# Every kind of NTB
+
+@kinds
+def test_behind_switch(vm: VM) -> None:
+    """One side below a PCIe switch; PCI100x IDs."""
+    check_works(vm, "pci100x-a", "pci100x-b")
+    assert not not_programmed(vm, "pci100x-b", [8, 9, 10, 11])
+
+
+@kinds
+def test_512_entries(vm: VM) -> None:
+    """A full table: each devfn twice, the endpoint's own among them."""
+    check_works(vm, "full-a", "full-b")
+    assert not not_programmed(vm, "full-a", list(range(256)))
+
+
+@kinds
+def test_proxy_id_of_a_neighbour(vm: VM) -> None:
+    """A proxy ID that is another device's: one group, one domain."""
+    check_works(vm, "near-a", "near-b")
+    functions = vm.state().functions
+    assert (functions[vm.bdf("near-a")].group ==
+            functions[vm.bdf("neighbour")].group)
+
+
+@kinds
+@pytest.mark.defect(HALF_A_MAP, fixed=True)
+@faults
+def test_partition_above_31(vm: VM) -> None:
+    check_works(vm, "high-a", "high-b")
+
+
+@kinds
+@pytest.mark.defect(NO_GEN6, fixed=True)
+@faults
+def test_gen6(vm: VM) -> None:
+    check_works(vm, "gen6-a", "gen6-b")
+
+
+@kinds
+def test_dead(vm: VM) -> None:
+    """A device that answers all ones gets no alias, and stops nobody."""
+    dead = vm.bdf("dead")
+    bus, state = rid_of(dead) & 0xff00, vm.state()
+    assert state.domains is not None
+    assert [r for r in state.domains if r & 0xff00 == bus] in (
+        [], [rid_of(dead)])
+
+
+@kinds
+@faults
+def test_without_aliases(vm: VM) -> None:
+    """The control: an ID that no quirk knows is bound by hand. All requests
+    are refused, with a fault for the proxy ID, and the link stays down."""
+    if not vm.state().functions[vm.bdf("alien-a")].driver:
+        write(vm, "/sys/bus/pci/drivers/switchtec/new_id", f"11f8 {ALIEN:04x}")
+    assert not linked(vm, "alien-a", "alien-b")
+    for name in ("alien-a", "alien-b"):
+        assert not total(vm, name, "arrived")
+    # The IOMMU holds one fault at a time; that of one side may be lost
+    proxies = [vm.bdf(name)[:-len("00.0")] + "01.0" for name in
+               ("alien-a", "alien-b") if total(vm, name, "refused")]
+    assert proxies and until(lambda: any(
+        f"Request device [{proxy}]" in line for line in vm.lines()
+        for proxy in proxies))
+
+
+# NTBs that come later
+
+@contextmanager
+def plugged(vm: VM, **properties: Any) -> Iterator[str]:
+    """A second endpoint for the switch of ntb-a, in place of ntb-b."""
+    vm.device_del("ntb-b")
+    vm.device_add("switchtec-ntb", "ntb-hot", "port-c", switch="sw0",
+                  partition=1, **properties)
+    yield "ntb-hot"
+    vm.device_del("ntb-hot")
+    vm.device_add("switchtec-ntb", "ntb-b", "port-b", switch="sw0", partition=1)
+
+
+@every_iommu
+@pytest.mark.defect(LATE_ALIAS, fixed=False)
+@faults
+def test_hot_added(vm: VM, iommu: str) -> None:
+    with plugged(vm) as name:
+        check_works(vm, "ntb-a", name)
+
+
+@every_iommu
+@pytest.mark.defect(LATE_ALIAS, fixed=False)
+@faults
+def test_replaced_with_other_proxy_ids(vm: VM, iommu: str) -> None:
+    with plugged(vm, **{"proxy-base": 0x80, "proxies": 16}) as name:
+        check_works(vm, "ntb-a", name)
+        assert set(seen(vm, name)) == {"10.0"}
+
+
+@every_iommu
+@pytest.mark.defect(LATE_ALIAS, fixed=False)
+@faults
+def test_removed_and_rescanned(vm: VM, iommu: str) -> None:
+    use(vm, "ntb_tool")
+    vm.remove("ntb-a")
+    vm.rescan()
+    check_works(vm, "ntb-a", "ntb-b")

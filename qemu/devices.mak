@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0
+# What the lab plugs into its machines, on every architecture; the boards
+# themselves stand in x86_64.mak and aarch64.mak.
+
+# PCI Express and what can be between a device and its IOMMU
+CONFIG_PCIE_PORT=y
+CONFIG_IOH3420=y
+CONFIG_XIO3130=y
+CONFIG_PCI_BRIDGE=y
+CONFIG_PCIE_PCI_BRIDGE=y
+CONFIG_I82801B11=y
+# Further root buses; their file does not link without CXL
+CONFIG_PXB=y
+CONFIG_CXL=y
+CONFIG_CXL_MEM_DEVICE=y
+
+CONFIG_VIRTIO_IOMMU=y
+
+# Endpoints
+CONFIG_SWITCHTEC_NTB=y
+CONFIG_EDU=y
+CONFIG_E1000_PCI=y
+CONFIG_E1000E_PCI_EXPRESS=y
+CONFIG_IGB_PCI_EXPRESS=y
+CONFIG_NVME_PCI=y
+CONFIG_PCI_TESTDEV=y
+CONFIG_SERIAL_PCI=y
+CONFIG_VIRTIO_BLK=y
+CONFIG_VIRTIO_NET=y
+CONFIG_VIRTIO_PCI=y
+CONFIG_VIRTIO_RNG=y
+CONFIG_VIRTIO_SERIAL=y
