@@ -10,6 +10,7 @@
  * MSI-X where the architecture has a default MSI domain (UML), I/O and
  * prefetchable windows, power management.
  */
+#include <linux/acpi.h>
 #include <kunit/device.h>
 #include <kunit/test.h>
 #include <linux/io.h>
@@ -36,6 +37,7 @@ struct fake_pci_fn {
 	struct list_head list;
 	u8 bus;
 	u8 devfn;
+	bool pulled;
 	u8 cfg[FAKE_CFG_SIZE];
 	u8 writable[FAKE_CFG_SIZE];
 	u32 bar_size[PCI_STD_NUM_BARS];
@@ -57,7 +59,6 @@ struct fake_pci_host {
 	struct kunit *test;
 	struct device *parent;
 	struct list_head fns;
-	struct pci_host_bridge *bridge;
 	struct pci_bus *bus;
 	struct resource busn;
 #ifdef CONFIG_X86
@@ -98,12 +99,14 @@ static struct fake_pci_fn *find_fn(struct fake_pci_host *host, u8 bus, u8 devfn)
 	return NULL;
 }
 
-/* A bus below a bridge that is not there cannot be reached */
 static struct fake_pci_fn *reach_fn(struct pci_bus *bus, unsigned int devfn)
 {
+	struct fake_pci_fn *fn;
+
 	if (!current_host)
 		return NULL;
-	return find_fn(current_host, bus->number, devfn);
+	fn = find_fn(current_host, bus->number, devfn);
+	return fn && !READ_ONCE(fn->pulled) ? fn : NULL;
 }
 
 static int fake_cfg_read(struct pci_bus *bus, unsigned int devfn, int where,
@@ -239,12 +242,9 @@ static const struct logic_iomem_region_ops fake_region_ops = {
 	.map = fake_mmio_map,
 };
 
-/* The address means nothing; regions cannot be taken back, so add it once */
-static int prepare_window(void)
+/* The address means nothing */
+static int add_window(void)
 {
-	if (fake_window.end)
-		return 0;
-
 	fake_window.start = 0xd0000000;
 	fake_window.end = fake_window.start + FAKE_WINDOW_SIZE - 1;
 	return logic_iomem_add_region(&fake_window, &fake_region_ops);
@@ -255,22 +255,39 @@ module_param(mmio, ulong, 0444);
 MODULE_PARM_DESC(mmio,
 		 "physical address of 32 MB of memory that the kernel does not use (boot with mem= to leave some)");
 
-static int prepare_window(void)
+static int add_window(void)
 {
-	if (fake_window.end)
-		return 0;
-	if (!mmio)
-		return -ENXIO;
+	int ret;
 
-	fake_window_map = ioremap(mmio, FAKE_WINDOW_SIZE);
-	if (!fake_window_map)
-		return -ENOMEM;
+	/* BARs have 32 bits */
+	if (!mmio || !IS_ALIGNED(mmio, FAKE_WINDOW_SIZE) ||
+	    mmio + FAKE_WINDOW_SIZE > SZ_4G)
+		return -ENXIO;
 
 	fake_window.start = mmio;
 	fake_window.end = fake_window.start + FAKE_WINDOW_SIZE - 1;
-	return request_resource(&iomem_resource, &fake_window);
+	ret = request_resource(&iomem_resource, &fake_window);
+	if (ret)
+		return ret;
+
+	fake_window_map = ioremap(mmio, FAKE_WINDOW_SIZE);
+	if (!fake_window_map) {
+		release_resource(&fake_window);
+		return -ENOMEM;
+	}
+	return 0;
 }
 #endif
+
+/* Once and for all tests: emulated regions cannot be taken back */
+static int prepare_window(void)
+{
+	static int result = 1;
+
+	if (result > 0)
+		result = add_window();
+	return result;
+}
 
 /**
  * fake_pci_need_bars - Skip a test if BARs cannot be had here
@@ -475,6 +492,26 @@ void fake_pci_remove(struct fake_pci_host *host, const char *at)
 	pci_stop_and_remove_bus_device_locked(fake_pci_dev(host, at));
 }
 
+/**
+ * fake_pci_pull - Pull a function out of its slot
+ * @fn: the function
+ *
+ * Nothing answers there any more, and nobody was asked before.
+ */
+void fake_pci_pull(struct fake_pci_fn *fn)
+{
+	WRITE_ONCE(fn->pulled, true);
+}
+
+/**
+ * fake_pci_owns - Is a device below a fake host bridge?
+ * @pdev: the device
+ */
+bool fake_pci_owns(struct pci_dev *pdev)
+{
+	return pdev->bus->ops == &fake_pci_ops;
+}
+
 /*
  * Life of the host bridge
  */
@@ -508,6 +545,10 @@ struct fake_pci_host *fake_pci_host(struct kunit *test, struct device_node *np)
 {
 	struct fake_pci_host *host;
 
+	/* There the sysdata of a host bridge has to be ACPI's */
+	if (IS_ENABLED(CONFIG_ARM64) && !acpi_disabled)
+		kunit_skip(test, "needs a machine that boots by device tree");
+
 	KUNIT_ASSERT_NULL(test, current_host);
 
 	host = kunit_kzalloc(test, sizeof(*host), GFP_KERNEL);
@@ -536,6 +577,7 @@ void fake_pci_boot(struct fake_pci_host *host)
 {
 	struct kunit *test = host->test;
 	struct pci_host_bridge *bridge;
+	int ret;
 
 	bridge = pci_alloc_host_bridge(0);
 	KUNIT_ASSERT_NOT_NULL(test, bridge);
@@ -543,8 +585,8 @@ void fake_pci_boot(struct fake_pci_host *host)
 	bridge->dev.parent = host->parent;
 	bridge->ops = &fake_pci_ops;
 #ifdef CONFIG_X86
-	/* Far from any real one */
-	host->sysdata.domain = 0x10000;
+	/* Far from real ones, and from those of VMD, which start at 0x10000 */
+	host->sysdata.domain = 0x7fff0000;
 	host->sysdata.node = NUMA_NO_NODE;
 	bridge->sysdata = &host->sysdata;
 #else
@@ -556,8 +598,10 @@ void fake_pci_boot(struct fake_pci_host *host)
 	if (!prepare_window())
 		pci_add_resource(&bridge->windows, &fake_window);
 
-	KUNIT_ASSERT_EQ(test, 0, pci_host_probe(bridge));
-	host->bridge = bridge;
+	ret = pci_host_probe(bridge);
+	if (ret)
+		pci_free_host_bridge(bridge);
+	KUNIT_ASSERT_EQ(test, 0, ret);
 	host->bus = bridge->bus;
 }
 

@@ -101,5 +101,7 @@ void fake_pci_set_regs(struct fake_pci_fn *fn,
 void fake_pci_boot(struct fake_pci_host *host);
 void fake_pci_rescan(struct fake_pci_host *host);
 struct pci_dev *fake_pci_dev(struct fake_pci_host *host, const char *at);
+bool fake_pci_owns(struct pci_dev *pdev);
+void fake_pci_pull(struct fake_pci_fn *fn);
 
 #endif

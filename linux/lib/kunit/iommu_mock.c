@@ -19,6 +19,7 @@
 #include <linux/pci.h>
 #include <linux/slab.h>
 
+#include "fake_pci.h"
 #include "iommu_mock.h"
 
 #define NR_RIDS	(U16_MAX + 1)
@@ -111,7 +112,8 @@ static struct mock_iommu *registered;
 
 static struct iommu_device *mock_probe_device(struct device *dev)
 {
-	if (!dev_is_pci(dev))
+	/* Whatever else the machine has is not ours to take */
+	if (!dev_is_pci(dev) || !fake_pci_owns(to_pci_dev(dev)))
 		return ERR_PTR(-ENODEV);
 	return &registered->iommu;
 }
@@ -210,6 +212,20 @@ static void unregister(void *data)
 	registered = NULL;
 }
 
+/* Without a fwspec to tell them apart the first IOMMU gets all devices */
+static bool real_iommu_in_charge(void)
+{
+	struct pci_dev *pdev = NULL;
+
+	for_each_pci_dev(pdev) {
+		if (!fake_pci_owns(pdev) && device_iommu_mapped(&pdev->dev)) {
+			pci_dev_put(pdev);
+			return true;
+		}
+	}
+	return false;
+}
+
 /**
  * mock_iommu_register - Have the IOMMU core use an IOMMU, until the test ends
  * @mock: the IOMMU
@@ -222,16 +238,20 @@ void mock_iommu_register(struct mock_iommu *mock)
 	int ret;
 
 	KUNIT_ASSERT_NULL(test, registered);
-	registered = mock;
+	if (!mock->host_np && real_iommu_in_charge())
+		kunit_skip(test, "a real IOMMU is in charge of this machine");
 
 	/* iommu_device_link() needs the class device */
 	KUNIT_ASSERT_EQ(test, 0,
 			iommu_device_sysfs_add(&mock->iommu, mock->dev, NULL,
 					       "kunit-iommu"));
+	registered = mock;
 	ret = iommu_device_register(&mock->iommu, &mock->ops,
 				    mock->host_np ? mock->dev : NULL);
-	if (ret)
+	if (ret) {
 		iommu_device_sysfs_remove(&mock->iommu);
+		registered = NULL;
+	}
 	KUNIT_ASSERT_EQ(test, 0, ret);
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, unregister, mock));

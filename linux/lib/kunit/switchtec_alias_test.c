@@ -31,6 +31,10 @@ static const struct fake_pci_desc port[] = {
 
 static const struct fake_pci_desc ntb = { NTB };
 
+#define CTRL(partition) \
+	(SWITCHTEC_GAS_NTB_OFFSET + SWITCHTEC_NTB_REG_CTRL_OFFSET + \
+	 (partition) * sizeof(struct ntb_ctrl_regs))
+
 /* What the quirk decides, by table: which partitions, which entries */
 struct quirk_case {
 	const char *name;
@@ -50,6 +54,7 @@ struct quirk_case {
 		u16 index;
 		u32 value;
 	} entry;			/* one entry, as it is read */
+	unsigned int pull_at;		/* this read finds the device gone */
 	struct {
 		u8 devfn;
 		u16 nr;
@@ -137,11 +142,25 @@ static const struct quirk_case quirk_cases[] = {
 		.name = "table size reads as all ones",
 		.partition = 0, .ep_map = GENMASK_ULL(2, 0),
 		.tables = { { 1, 4, 0x10, 1 }, { 2, 0xffff, 0x80, 1 } },
+		.aliases = { { 0x10, 4 } },
+	}, {
+		.name = "pulled out at a table size",
+		.partition = 0, .ep_map = GENMASK_ULL(2, 0),
+		.tables = { { 1, 4, 0x10, 1 }, { 2, 4, 0x80, 1 } },
+		.pull_at = CTRL(2) + offsetof(struct ntb_ctrl_regs,
+					      req_id_table_size),
 	}, {
 		.name = "entry reads as all ones",
 		.partition = 0, .ep_map = BIT_ULL(0) | BIT_ULL(1),
 		.tables = { { 1, 4, 0x10, 1 } },
 		.entry = { true, 1, 3, ~0U },
+		.aliases = { { 0x10, 3 } },
+	}, {
+		.name = "pulled out at an entry",
+		.partition = 0, .ep_map = BIT_ULL(0) | BIT_ULL(1),
+		.tables = { { 1, 4, 0x10, 1 } },
+		.pull_at = CTRL(1) + offsetof(struct ntb_ctrl_regs,
+					      req_id_table[3]),
 	}, {
 		.name = "entry that a peer has enabled",
 		.partition = 0, .ep_map = BIT_ULL(0) | BIT_ULL(1),
@@ -219,8 +238,11 @@ static void quirk_decides(struct kunit *test)
 	int offset;
 
 	fake_pci_need_bars(test);
+	if (c->pull_at && !fake_pci_has_mmio_ops())
+		kunit_skip(test, "no emulated memory-mapped I/O (UML has it)");
 
 	regs = regs_of_case(test, c);
+	regs->pull_at = c->pull_at;
 	regs->end = min_t(u32, SWITCHTEC_CTRL_END,
 			  c->bar_size ?: SWITCHTEC_BAR0_SIZE);
 	host = fake_pci_host(test, NULL);
@@ -254,6 +276,8 @@ static void one_line_in_the_log(struct kunit *test)
 	int n = 0;
 
 	fake_pci_need_bars(test);
+	if (!IS_ENABLED(CONFIG_PRINTK))
+		kunit_skip(test, "needs CONFIG_PRINTK");
 
 	line = kunit_kzalloc(test, SZ_2K, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, line);
@@ -360,7 +384,9 @@ static void management_endpoint(struct kunit *test)
 	fake_pci_boot(host);
 
 	KUNIT_EXPECT_NULL(test, fake_pci_dev(host, NTB)->dma_alias_mask);
-	KUNIT_EXPECT_EQ(test, 0, regs->reads[SWITCHTEC_GAS_NTB_OFFSET + 1]);
+	if (fake_pci_has_mmio_ops())
+		KUNIT_EXPECT_EQ(test, 0,
+				regs->reads[SWITCHTEC_GAS_NTB_OFFSET + 1]);
 }
 
 /* At boot, with an IOMMU that comes last, all proxy IDs are programmed. */

@@ -208,7 +208,8 @@ static void unbind_dead_device(struct kunit *test)
 	ep = endpoint(test, 0, BIT_ULL(0) | BIT_ULL(1));
 	KUNIT_ASSERT_NOT_NULL(test, bound_ntb);
 
-	ep.regs->dead = true;
+	fake_pci_pull(ep.regs->fn);
+	WRITE_ONCE(ep.regs->dead, true);
 	start = jiffies;
 	device_release_driver(&ep.pdev->dev);
 
@@ -233,7 +234,7 @@ static void unbind_waits_for_link_work(struct kunit *test)
 	ntb_link_enable(bound_ntb, NTB_SPEED_AUTO, NTB_WIDTH_AUTO);
 
 	/* The peer sends "check the link": vector 2 is the driver's choice */
-	ep.regs->hold_peer = true;
+	WRITE_ONCE(ep.regs->hold_peer, true);
 	own->imsg[0].msg = MSG_CHECK_LINK;
 	own->imsg[0].status = 1;
 	KUNIT_ASSERT_EQ(test, 0,
@@ -243,7 +244,7 @@ static void unbind_waits_for_link_work(struct kunit *test)
 
 	device_release_driver(&ep.pdev->dev);
 
-	KUNIT_EXPECT_FALSE_MSG(test, ep.regs->read_after_unmap,
+	KUNIT_EXPECT_FALSE_MSG(test, READ_ONCE(ep.regs->read_after_unmap),
 			       "peer's memory unmapped while the link work reads it");
 }
 

@@ -16,10 +16,10 @@
 
 static u64 read_peer_window(struct switchtec_regs *regs)
 {
-	if (regs->hold_peer) {
+	if (READ_ONCE(regs->hold_peer)) {
 		complete(&regs->peer_read);
 		if (wait_for_completion_timeout(&regs->peer_unmapped, HZ / 2))
-			regs->read_after_unmap = true;
+			WRITE_ONCE(regs->read_after_unmap, true);
 	}
 	return 0;
 }
@@ -29,7 +29,11 @@ static u64 regs_read(void *priv, int bar, unsigned int offset, int size)
 	struct switchtec_regs *regs = priv;
 	u64 val = 0;
 
-	if (regs->dead)
+	if (regs->pull_at && offset == regs->pull_at) {
+		fake_pci_pull(regs->fn);
+		WRITE_ONCE(regs->dead, true);
+	}
+	if (READ_ONCE(regs->dead))
 		return ~0ULL;
 	if (bar != 0)
 		return read_peer_window(regs);
@@ -103,7 +107,7 @@ static void regs_write(void *priv, int bar, unsigned int offset, int size,
 {
 	struct switchtec_regs *regs = priv;
 
-	if (regs->dead || bar != 0 || offset + size > regs->size)
+	if (READ_ONCE(regs->dead) || bar != 0 || offset + size > regs->size)
 		return;
 
 	if (offset % size)
@@ -239,6 +243,7 @@ struct fake_pci_fn *switchtec_regs_plug(struct switchtec_regs *regs,
 	d.bar_size[0] = d.bar_size[0] ?: SWITCHTEC_BAR0_SIZE;
 
 	fn = fake_pci_add(host, &d);
+	regs->fn = fn;
 	fake_pci_set_regs(fn, &switchtec_regs_ops, regs, regs->mem,
 			  SWITCHTEC_CTRL_END);
 	return fn;

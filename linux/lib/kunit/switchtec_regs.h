@@ -30,6 +30,8 @@ struct kunit;
  * @end: first offset that a reader has no business with
  * @misaligned: accesses that are not naturally aligned
  * @dead: reads as all ones
+ * @pull_at: the read of this offset, if not 0, finds @fn pulled out
+ * @fn: the function
  * @hold_peer: a read of the peer's window waits for @peer_unmapped, up to
  *	half a second
  * @peer_read: completed when such a read begins
@@ -44,6 +46,8 @@ struct switchtec_regs {
 	unsigned int end;
 	unsigned int misaligned;
 	bool dead;
+	unsigned int pull_at;
+	struct fake_pci_fn *fn;
 
 	bool hold_peer;
 	struct completion peer_read;
