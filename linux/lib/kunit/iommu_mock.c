@@ -14,6 +14,7 @@
 #include <kunit/device.h>
 #include <kunit/test.h>
 #include <linux/bitmap.h>
+#include <linux/completion.h>
 #include <linux/iommu.h>
 #include <linux/of.h>
 #include <linux/pci.h>
@@ -57,6 +58,12 @@ struct mock_iommu {
 	struct device *dev;
 	struct device_node *host_np;
 	unsigned long *programmed;
+
+	/* Set while nothing else goes on */
+	struct pci_dev *hold_probe;
+	struct pci_dev *hold_release;
+	struct completion held;
+	struct completion go_on;
 };
 
 static struct mock_iommu *to_mock(struct device *dev)
@@ -110,16 +117,32 @@ static struct iommu_domain mock_identity = {
 /* KUnit runs tests one after the other: one is registered at a time */
 static struct mock_iommu *registered;
 
+/* A test that fails may never tell us to go on */
+#define HOLD_TIMEOUT	(10 * HZ)
+
+static void hold(struct mock_iommu *mock)
+{
+	complete(&mock->held);
+	wait_for_completion_timeout(&mock->go_on, HOLD_TIMEOUT);
+}
+
 static struct iommu_device *mock_probe_device(struct device *dev)
 {
 	/* Whatever else the machine has is not ours to take */
 	if (!dev_is_pci(dev) || !fake_pci_owns(to_pci_dev(dev)))
 		return ERR_PTR(-ENODEV);
+
+	if (registered->hold_probe == to_pci_dev(dev))
+		hold(registered);
 	return &registered->iommu;
 }
 
 static void mock_release_device(struct device *dev)
 {
+	struct mock_iommu *mock = to_mock(dev);
+
+	if (mock->hold_release == to_pci_dev(dev))
+		hold(mock);
 	change_rids(dev, false);
 }
 
@@ -165,6 +188,8 @@ struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind)
 	mock->programmed = kunit_kcalloc(test, BITS_TO_LONGS(NR_RIDS),
 					 sizeof(long), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, mock->programmed);
+	init_completion(&mock->held);
+	init_completion(&mock->go_on);
 
 	mock->ops = (struct iommu_ops) {
 		.identity_domain = &mock_identity,
@@ -255,6 +280,58 @@ void mock_iommu_register(struct mock_iommu *mock)
 	KUNIT_ASSERT_EQ(test, 0, ret);
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, unregister, mock));
+}
+
+/**
+ * mock_iommu_unregister - Take an IOMMU away before the test ends
+ * @mock: the IOMMU, registered
+ */
+void mock_iommu_unregister(struct mock_iommu *mock)
+{
+	kunit_release_action(mock->test, unregister, mock);
+}
+
+/**
+ * mock_iommu_hold_probe - Stop in the midst of the probe of a device
+ * @mock: the IOMMU
+ * @pdev: the device
+ *
+ * The probe waits until mock_iommu_go_on(), or ten seconds.
+ */
+void mock_iommu_hold_probe(struct mock_iommu *mock, struct pci_dev *pdev)
+{
+	mock->hold_probe = pdev;
+}
+
+/**
+ * mock_iommu_hold_release - Stop in the midst of the release of a device
+ * @mock: the IOMMU
+ * @pdev: the device
+ *
+ * The release waits until mock_iommu_go_on(), or ten seconds.
+ */
+void mock_iommu_hold_release(struct mock_iommu *mock, struct pci_dev *pdev)
+{
+	mock->hold_release = pdev;
+}
+
+/**
+ * mock_iommu_wait_held - Wait until a probe or a release has stopped
+ * @mock: the IOMMU
+ */
+void mock_iommu_wait_held(struct mock_iommu *mock)
+{
+	KUNIT_ASSERT_NE(mock->test, 0,
+			wait_for_completion_timeout(&mock->held, HOLD_TIMEOUT));
+}
+
+/**
+ * mock_iommu_go_on - Let go on what has stopped
+ * @mock: the IOMMU
+ */
+void mock_iommu_go_on(struct mock_iommu *mock)
+{
+	complete(&mock->go_on);
 }
 
 /**

@@ -35,6 +35,11 @@ const void *mock_iommu_gen_params(struct kunit *test, const void *prev,
 struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind);
 struct device_node *mock_iommu_host_node(struct mock_iommu *iommu);
 void mock_iommu_register(struct mock_iommu *iommu);
+void mock_iommu_unregister(struct mock_iommu *iommu);
+void mock_iommu_hold_probe(struct mock_iommu *iommu, struct pci_dev *pdev);
+void mock_iommu_hold_release(struct mock_iommu *iommu, struct pci_dev *pdev);
+void mock_iommu_wait_held(struct mock_iommu *iommu);
+void mock_iommu_go_on(struct mock_iommu *iommu);
 
 bool mock_iommu_programmed(struct mock_iommu *iommu, u16 rid);
 bool mock_iommu_same_group(struct pci_dev *a, struct pci_dev *b);

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of what pci_add_dma_alias() answers.
+ *
+ * Aliases are for fixups to add, so a fixup of a device that only this file
+ * knows asks the questions.
+ */
+#include <kunit/test.h>
+#include <linux/bitmap.h>
+#include <linux/pci.h>
+
+#include "fake_pci.h"
+
+#define MAX_NR_DEVFNS	256
+#define ENDPOINT	"01:00.0"
+#define TEST_VENDOR	0xfffd
+#define TEST_DEVICE	0x0a11
+
+static const struct fake_pci_desc topology[] = {
+	{ "00:01.0", FAKE_ROOT_PORT, .bus = 1, .acs = FAKE_ACS_FULL },
+	{ ENDPOINT, FAKE_ENDPOINT, .vendor = TEST_VENDOR,
+	  .device = TEST_DEVICE },
+	{ }
+};
+
+/* What the fixup was told; KUnit runs tests one after the other */
+static struct {
+	bool ran;
+	int beyond_bus;
+	int none;
+	int one;
+	int again;
+	int last;
+} answers;
+
+static void alias_fixup(struct pci_dev *pdev)
+{
+	answers.ran = true;
+	answers.beyond_bus = pci_add_dma_alias(pdev, MAX_NR_DEVFNS - 1, 2);
+	answers.none = pci_add_dma_alias(pdev, 8, 0);
+	answers.one = pci_add_dma_alias(pdev, 8, 1);
+	answers.again = pci_add_dma_alias(pdev, 8, 1);
+	answers.last = pci_add_dma_alias(pdev, MAX_NR_DEVFNS - 2, 2);
+}
+DECLARE_PCI_FIXUP_FINAL(TEST_VENDOR, TEST_DEVICE, alias_fixup);
+
+static struct pci_dev *boot(struct kunit *test)
+{
+	struct fake_pci_host *host = fake_pci_host(test, NULL);
+
+	memset(&answers, 0, sizeof(answers));
+	fake_pci_add_all(host, topology);
+	fake_pci_boot(host);
+	return fake_pci_dev(host, ENDPOINT);
+}
+
+/* What a fixup may ask for, and what it gets. */
+static void from_fixup(struct kunit *test)
+{
+	DECLARE_BITMAP(expected, MAX_NR_DEVFNS) = { };
+	struct pci_dev *pdev = boot(test);
+
+	KUNIT_ASSERT_TRUE(test, answers.ran);
+	KUNIT_EXPECT_EQ(test, -EINVAL, answers.beyond_bus);
+	KUNIT_EXPECT_EQ(test, -EINVAL, answers.none);
+	KUNIT_EXPECT_EQ(test, 0, answers.one);
+	KUNIT_EXPECT_EQ(test, 0, answers.again);
+	KUNIT_EXPECT_EQ(test, 0, answers.last);
+
+	__set_bit(8, expected);
+	bitmap_set(expected, MAX_NR_DEVFNS - 2, 2);
+	KUNIT_ASSERT_NOT_NULL(test, pdev->dma_alias_mask);
+	KUNIT_EXPECT_TRUE(test, bitmap_equal(expected, pdev->dma_alias_mask,
+					     MAX_NR_DEVFNS));
+}
+
+/* Once the device is finished there is nothing more to add. */
+static void when_finished(struct kunit *test)
+{
+	struct pci_dev *pdev = boot(test);
+
+	KUNIT_EXPECT_TRUE(test, pci_dev_is_finished(pdev));
+	KUNIT_EXPECT_EQ(test, -EBUSY, pci_add_dma_alias(pdev, 9, 1));
+	KUNIT_EXPECT_FALSE(test, test_bit(9, pdev->dma_alias_mask));
+	KUNIT_EXPECT_EQ(test, -EINVAL, pci_add_dma_alias(pdev, 9, 255));
+	/* It is there, so there is nothing to refuse */
+	KUNIT_EXPECT_EQ(test, 0, pci_add_dma_alias(pdev, 8, 1));
+}
+
+/* An IOMMU driver that learns of one from firmware may still add it. */
+static void from_firmware(struct kunit *test)
+{
+	struct pci_dev *pdev = boot(test);
+
+	KUNIT_EXPECT_EQ(test, 0, pci_add_firmware_dma_alias(pdev, 9));
+	KUNIT_EXPECT_TRUE(test, test_bit(9, pdev->dma_alias_mask));
+}
+
+static struct kunit_case dma_alias_error_cases[] = {
+	KUNIT_CASE(from_fixup),
+	KUNIT_CASE(when_finished),
+	KUNIT_CASE(from_firmware),
+	{ }
+};
+
+static struct kunit_suite dma_alias_error_suite = {
+	.name = "dma_alias_error",
+	.test_cases = dma_alias_error_cases,
+};
+
+kunit_test_suite(dma_alias_error_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the errors of pci_add_dma_alias()");
+MODULE_LICENSE("GPL");
