@@ -111,7 +111,7 @@ def test_functions_removed_and_rescanned(vm: VM) -> None:
         frozenset({"fn0", "fn1"})}
 
 
-@pytest.mark.defect(LATE_ALIAS, fixed=False)
+@pytest.mark.defect(LATE_ALIAS, fixed=True)
 @every_hotplug
 def test_late_alias_hot_added(vm: VM, hotplug: str) -> None:
     """P1 for a device whose alias a final fixup adds."""
@@ -120,7 +120,7 @@ def test_late_alias_hot_added(vm: VM, hotplug: str) -> None:
     assert not state.not_programmed(bdf)
 
 
-@pytest.mark.defect(LATE_ALIAS, fixed=False)
+@pytest.mark.defect(LATE_ALIAS, fixed=True)
 def test_late_alias_rescanned(vm: VM) -> None:
     """P1 for the same device when it is removed and found again."""
     bdf = vm.remove("edu-cold")

@@ -381,7 +381,7 @@ def plugged(vm: VM, **properties: Any) -> Iterator[str]:
 
 
 @every_iommu
-@pytest.mark.defect(LATE_ALIAS, fixed=False)
+@pytest.mark.defect(LATE_ALIAS, fixed=True)
 @faults
 def test_hot_added(vm: VM, iommu: str) -> None:
     with plugged(vm) as name:
@@ -389,7 +389,7 @@ def test_hot_added(vm: VM, iommu: str) -> None:
 
 
 @every_iommu
-@pytest.mark.defect(LATE_ALIAS, fixed=False)
+@pytest.mark.defect(LATE_ALIAS, fixed=True)
 @faults
 def test_replaced_with_other_proxy_ids(vm: VM, iommu: str) -> None:
     with plugged(vm, **{"proxy-base": 0x80, "proxies": 16}) as name:
@@ -398,7 +398,7 @@ def test_replaced_with_other_proxy_ids(vm: VM, iommu: str) -> None:
 
 
 @every_iommu
-@pytest.mark.defect(LATE_ALIAS, fixed=False)
+@pytest.mark.defect(LATE_ALIAS, fixed=True)
 @faults
 def test_removed_and_rescanned(vm: VM, iommu: str) -> None:
     use(vm, "ntb_tool")
