@@ -202,18 +202,19 @@ static void switch_with_acs(struct kunit *test)
 	expect_other_group(test, &m, "03:00.0", "04:00.0");
 }
 
+static const struct fake_pci_desc conventional[] = {
+	{ "00:01.0", FAKE_ROOT_PORT, .bus = 1, .last_bus = 2,
+	  .acs = FAKE_ACS_FULL },
+	{ "01:00.0", FAKE_PCIE_TO_PCI, .bus = 2 },
+	{ "02:01.0", FAKE_PCI },
+	{ "02:02.0", FAKE_PCI },
+	{ }
+};
+
 /* Conventional devices take the requester ID of the bridge above them. */
 static void pcie_to_pci_bridge(struct kunit *test)
 {
-	static const struct fake_pci_desc topology[] = {
-		{ "00:01.0", FAKE_ROOT_PORT, .bus = 1, .last_bus = 2,
-		  .acs = FAKE_ACS_FULL },
-		{ "01:00.0", FAKE_PCIE_TO_PCI, .bus = 2 },
-		{ "02:01.0", FAKE_PCI },
-		{ "02:02.0", FAKE_PCI },
-		{ }
-	};
-	struct machine m = machine(test, topology);
+	struct machine m = machine(test, conventional);
 
 	fake_pci_boot(m.host);
 	mock_iommu_register(m.iommu);
@@ -222,6 +223,44 @@ static void pcie_to_pci_bridge(struct kunit *test)
 	expect_other_group(test, &m, "00:01.0", "02:01.0");
 	/* PCIe to PCI bridges use devfn 0 of their secondary bus */
 	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(2, 0, 0)));
+}
+
+/* Endpoints of a switch that does not isolate them, without bridges to tell. */
+static void switch_of_unknown_bridges(struct kunit *test)
+{
+	struct machine m = switch_machine(test, 0);
+
+	mock_iommu_ignore_bridges(m.iommu);
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+
+	expect_same_group(test, &m, "03:00.0", "04:00.0");
+}
+
+/* The same switch with ACS: the endpoints are apart. */
+static void switch_of_unknown_bridges_with_acs(struct kunit *test)
+{
+	struct machine m = switch_machine(test, FAKE_ACS_FULL);
+
+	mock_iommu_ignore_bridges(m.iommu);
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(3, 0, 0)));
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(4, 0, 0)));
+	expect_other_group(test, &m, "03:00.0", "04:00.0");
+}
+
+/* Conventional devices share a requester ID, whoever else knows it. */
+static void pcie_to_pci_bridge_unknown(struct kunit *test)
+{
+	struct machine m = machine(test, conventional);
+
+	mock_iommu_ignore_bridges(m.iommu);
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+
+	expect_same_group(test, &m, "02:01.0", "02:02.0");
 }
 
 static struct kunit_case iommu_group_cases[] = {
@@ -234,6 +273,10 @@ static struct kunit_case iommu_group_cases[] = {
 	KUNIT_CASE_PARAM(switch_without_acs, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(switch_with_acs, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(pcie_to_pci_bridge, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(switch_of_unknown_bridges, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(switch_of_unknown_bridges_with_acs,
+			 mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(pcie_to_pci_bridge_unknown, mock_iommu_gen_params),
 	{ }
 };
 

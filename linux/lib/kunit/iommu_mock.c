@@ -60,6 +60,7 @@ struct mock_iommu {
 	unsigned long *programmed;
 
 	/* Set while nothing else goes on */
+	bool ignore_bridges;
 	struct pci_dev *hold_probe;
 	struct pci_dev *hold_release;
 	struct completion held;
@@ -130,6 +131,8 @@ static struct iommu_device *mock_probe_device(struct device *dev)
 {
 	/* Whatever else the machine has is not ours to take */
 	if (!dev_is_pci(dev) || !fake_pci_owns(to_pci_dev(dev)))
+		return ERR_PTR(-ENODEV);
+	if (registered->ignore_bridges && pci_is_bridge(to_pci_dev(dev)))
 		return ERR_PTR(-ENODEV);
 
 	if (registered->hold_probe == to_pci_dev(dev))
@@ -226,6 +229,17 @@ struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind)
 struct device_node *mock_iommu_host_node(struct mock_iommu *mock)
 {
 	return mock->host_np;
+}
+
+/**
+ * mock_iommu_ignore_bridges - Translate endpoints only
+ * @mock: the IOMMU, not registered yet
+ *
+ * As if an iommu-map left out the requester IDs of all bridges.
+ */
+void mock_iommu_ignore_bridges(struct mock_iommu *mock)
+{
+	mock->ignore_bridges = true;
 }
 
 static void unregister(void *data)
