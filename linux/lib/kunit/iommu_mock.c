@@ -173,6 +173,17 @@ static struct device_node *find_node(struct kunit *test, const char *path)
 	return np;
 }
 
+static void unregister(void *data)
+{
+	struct mock_iommu *mock = data;
+
+	if (registered != mock)
+		return;
+	iommu_device_unregister(&mock->iommu);
+	iommu_device_sysfs_remove(&mock->iommu);
+	registered = NULL;
+}
+
 /**
  * mock_iommu - Create an IOMMU, not registered yet
  * @test: the test
@@ -216,6 +227,9 @@ struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind)
 	if (iommu_np)
 		device_set_node(mock->dev, of_fwnode_handle(iommu_np));
 
+	/* Whenever it is registered: after its devices and their drivers go */
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, unregister, mock));
 	return mock;
 }
 
@@ -240,15 +254,6 @@ struct device_node *mock_iommu_host_node(struct mock_iommu *mock)
 void mock_iommu_ignore_bridges(struct mock_iommu *mock)
 {
 	mock->ignore_bridges = true;
-}
-
-static void unregister(void *data)
-{
-	struct mock_iommu *mock = data;
-
-	iommu_device_unregister(&mock->iommu);
-	iommu_device_sysfs_remove(&mock->iommu);
-	registered = NULL;
 }
 
 /* Without a fwspec to tell them apart the first IOMMU gets all devices */
@@ -292,8 +297,6 @@ void mock_iommu_register(struct mock_iommu *mock)
 		registered = NULL;
 	}
 	KUNIT_ASSERT_EQ(test, 0, ret);
-	KUNIT_ASSERT_EQ(test, 0,
-			kunit_add_action_or_reset(test, unregister, mock));
 }
 
 /**
@@ -302,7 +305,7 @@ void mock_iommu_register(struct mock_iommu *mock)
  */
 void mock_iommu_unregister(struct mock_iommu *mock)
 {
-	kunit_release_action(mock->test, unregister, mock);
+	unregister(mock);
 }
 
 /**
