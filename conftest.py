@@ -2,6 +2,8 @@
 """The report of the whole test run: cheap tests first, each case of a kernel
 or a guest counted (see scripts/cases.py), and the count as the last line."""
 
+import signal
+
 import pytest
 from pytest_subtests import SubTestReport
 
@@ -42,6 +44,8 @@ TOTAL = Count()
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long(minutes): how long the test takes; "
                             "the longer, the later it runs")
+    # for pytest a test that ends by SystemExit has failed, and the next begins
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,6 +58,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collectreport(report: pytest.CollectReport) -> None:
     if report.failed:
         TOTAL.add(report)
+
+
+def pytest_keyboard_interrupt() -> None:
+    """What did not run has not passed."""
+    TOTAL.statuses["interrupted"] = [cases.FAILED]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

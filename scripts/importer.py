@@ -200,7 +200,9 @@ def main() -> None:
             import_git(source, sys.argv[3], repo)
         else:
             import_source(source, repo)
-    except (BadSource, tarfile.TarError, KeyError, EOFError, OSError) as error:
+    except tarfile.TarError as error:
+        sys.exit(f"{source}: no tarball, or a damaged one: {error}")
+    except (BadSource, KeyError, EOFError, OSError) as error:
         sys.exit(f"{source}: {error}")
 
 

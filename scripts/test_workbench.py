@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """How a long step is bounded, and what stays when the program is killed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts import workbench
-from scripts.workbench import ROOT, StepFailed, run_step
+from scripts.workbench import ROOT, StepFailed, in_parallel, run_step
 
 HOLDER = """
 import sys
@@ -42,6 +43,29 @@ def test_step_that_fails(place: Path) -> None:
         run_step("Fail", ["sh", "-c", "echo why; exit 3"])
 
 
+def test_steps_in_parallel(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They run at the same time, and their results keep the order."""
+    monkeypatch.setattr(workbench, "jobs", lambda: 2)
+
+    def meet(own: str, other: str) -> str:
+        run_step(f"Wait for {other}",
+                 ["sh", "-c", f"touch {own}; until [ -e {other} ]; do sleep 0.1; done"],
+                 cwd=place, timeout=60)
+        return own
+
+    assert in_parallel([lambda: meet("a", "b"), lambda: meet("b", "a")]) == ["a", "b"]
+
+
+def test_failure_stops_what_runs_beside(place: Path,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbench, "jobs", lambda: 2)
+    start = time.monotonic()
+    with pytest.raises(StepFailed, match="Fail: failed with status 3"):
+        in_parallel([lambda: run_step("Long", ["sleep", "60"]),
+                     lambda: run_step("Fail", ["sh", "-c", "exit 3"])])
+    assert time.monotonic() - start < 30
+
+
 def hold(place: Path, *arguments: str) -> subprocess.Popen:
     child = subprocess.Popen([sys.executable, "-c", HOLDER, place, *arguments],
                              cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -67,3 +91,32 @@ def test_next_run_waits_for_what_is_left(place: Path, number: int,
         said, _ = second.communicate(timeout=30)
     assert "held\n" in said
     assert (time.monotonic() - start > 8) == waits
+
+
+INTERRUPTED = """
+from pathlib import Path
+from scripts.workbench import run_step
+def test_first(): pass
+def test_long(): run_step("Wait", ["sh", "-c", "echo $$ >{up}; sleep 60"])
+def test_next(): Path("{up}.next").touch()
+"""
+
+
+def test_run_that_is_asked_to_end(place: Path) -> None:
+    """No further test begins, no child is left, and the count is no success."""
+    up = place / "up"
+    (place / "test_it.py").write_text(INTERRUPTED.replace("{up}", str(up)))
+    with subprocess.Popen([sys.executable, "-m", "pytest", "-p", "conftest",
+                           place / "test_it.py"], cwd=ROOT, text=True,
+                          stdout=subprocess.PIPE) as run:
+        deadline = time.monotonic() + 60
+        while not (up.exists() and up.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        run.terminate()
+        said, _ = run.communicate(timeout=60)
+    assert said.splitlines()[-1] == "1 passed, 1 failed, 0 skipped"
+    assert run.returncode
+    assert not (place / "up.next").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(up.read_text()), 0)

@@ -11,8 +11,11 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Iterator, NoReturn, Optional, Sequence
+from typing import Callable, Iterator, NoReturn, Optional, Sequence, TypeVar
+
+Result = TypeVar("Result")
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -29,6 +32,8 @@ MERCY = 10                 # seconds from SIGTERM to SIGKILL
 # The locks that this program holds. Children inherit them: if the program is
 # killed, the next run waits for what it left running.
 HELD: list[int] = []
+# What run_step() waits for, in whatever thread.
+CHILDREN: set[subprocess.Popen] = set()
 
 
 class StepFailed(Exception):
@@ -102,6 +107,7 @@ def run_step(title: str, argv: Sequence[str | Path], *, cwd: Path = ROOT,
                                  env={**os.environ, **(env or {})},
                                  start_new_session=True,
                                  pass_fds=tuple(HELD))
+        CHILDREN.add(child)
         threading.Thread(target=beat, daemon=True).start()
         try:
             status = child.wait(timeout)
@@ -114,11 +120,29 @@ def run_step(title: str, argv: Sequence[str | Path], *, cwd: Path = ROOT,
             raise
         finally:
             done.set()
+            CHILDREN.discard(child)
     if status not in ok:
         raise StepFailed(f"{title}: failed with status {status}; "
                          f"last lines of {path}:\n{tail(path)}")
     say(f"    {title}: done in {time.monotonic() - start:.0f} s")
     return path
+
+
+def in_parallel(work: Sequence[Callable[[], Result]]) -> list[Result]:
+    """The results of @work, as many at a time as there are processors. What
+    of it runs is stopped when one fails or the program is asked to end."""
+    with ThreadPoolExecutor(jobs()) as pool:
+        futures = [pool.submit(one) for one in work]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            for child in list(CHILDREN):
+                kill_group(child)
+            raise
+    return [future.result() for future in futures]
 
 
 @contextlib.contextmanager
