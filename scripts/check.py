@@ -7,6 +7,7 @@ W=1 or of kernel-doc that it does not have on the base. Only files that one of
 the two configurations builds are compiled.
 """
 
+import functools
 import os
 import re
 import sys
@@ -19,8 +20,8 @@ from scripts import base, git, patchset, series, tree
 from scripts.cases import FAILED, PASSED, SKIPPED, Case, show
 from scripts.kunit import KUNITCONFIG
 from scripts.patchset import Commit
-from scripts.workbench import (BUILD, LINUX, LOGS, StepFailed, die, kbuild, locked,
-                               run_step)
+from scripts.workbench import (BUILD, LINUX, LOGS, StepFailed, die, in_parallel,
+                               kbuild, locked, run_step)
 
 BISECT = BUILD / "bisect"  # a worktree that stands at one commit after the other
 BUILD_TIME = 1800          # seconds for one build
@@ -47,21 +48,16 @@ def found(pattern: re.Pattern, output: str, files: set[str]) -> Warnings:
                    for match in pattern.finditer(output) if match["file"] in files)
 
 
-def checkpatch() -> list[Case]:
-    cases = []
-    for mail in sorted(series.SERIES.glob("*.patch")):
-        if mail.name.startswith("0000-"):
-            continue
-        name = f"checkpatch {mail.name}"
-        try:
-            log = run_step(name, ["perl", "scripts/checkpatch.pl", *CHECKPATCH, mail],
-                           cwd=LINUX, env={"PATH": PYTHON_PATH}, log=f"check-{name}".replace(" ", "-"),
-                           timeout=300, ok=(0, 1))
-            said = "\n".join(log.read_text(errors="replace").splitlines()[1:])
-            cases.append(Case(name, FAILED if said.strip() else PASSED, said))
-        except StepFailed as error:
-            cases.append(Case(name, FAILED, str(error)))
-    return cases
+def checkpatch(mail: Path) -> Case:
+    name = f"checkpatch {mail.name}"
+    try:
+        log = run_step(name, ["perl", "scripts/checkpatch.pl", *CHECKPATCH, mail],
+                       cwd=LINUX, env={"PATH": PYTHON_PATH},
+                       log=f"check-{name}".replace(" ", "-"), timeout=300, ok=(0, 1))
+    except StepFailed as error:
+        return Case(name, FAILED, str(error))
+    said = "\n".join(log.read_text(errors="replace").splitlines()[1:])
+    return Case(name, FAILED if said.strip() else PASSED, said)
 
 
 def maintained(paths: Iterable[str]) -> list[Case]:
@@ -95,13 +91,16 @@ class Walk:
                       "--detach", BISECT, on.commit], env=git.environment(),
                      timeout=600)
         self.base = on.commit
-        self.objects: dict[str, set[str]] = {arch: set() for arch in OUTS}
-        self.said: list[tuple[str, Warnings]] = []
+        self.objects = {object_of(path) for path in self.touched
+                        if path.endswith(".c")}
+        self.unbuilt = set(self.objects)
+        self.known: Warnings = Counter()    # said of the base anyway
 
     def go(self, commit: str) -> None:
         git.git(BISECT, "checkout", "--quiet", "--force", "--detach", commit)
 
     def configure(self, what: str) -> None:
+        """Write the configurations, which only a Kconfig file can change."""
         out = OUTS["um"]
         (BISECT / out).mkdir(exist_ok=True)
         (BISECT / out / ".config").write_text(self.config)
@@ -109,70 +108,80 @@ class Walk:
                  log="check-config-um", timeout=300)
         configure(BISECT, BISECT / OUTS["x86_64"], "x86_64", "")
 
-    def build(self, what: str) -> None:
-        """Build for both architectures; raises StepFailed."""
-        self.configure(what)
-        for arch, out in OUTS.items():
-            log = f"check-build-{arch}"
-            try:
-                run_step(f"Build {what} ({arch})",
-                         kbuild(BISECT, out, arch, *TARGETS[arch]), log=log,
-                         timeout=BUILD_TIME)
-            except StepFailed as error:
-                # the cause of a parallel build's end is seldom its last line
-                causes = re.findall(r"(?m)^.*(?:error:|\*\*\* .*\.o\]).*$",
-                                    (LOGS / f"{log}.log").read_text(errors="replace"))
-                raise StepFailed("\n".join([*causes, str(error)])) from None
+    def build(self, what: str, arch: str) -> set[str]:
+        """Returns those of self.objects that the configuration has."""
+        for path in self.objects:
+            # else one that a later commit of an earlier walk has would count
+            (BISECT / OUTS[arch] / path).unlink(missing_ok=True)
+        log = f"check-build-{arch}"
+        try:
+            run_step(f"Build {what} ({arch})",
+                     kbuild(BISECT, OUTS[arch], arch, *TARGETS[arch]), log=log,
+                     timeout=BUILD_TIME)
+        except StepFailed as error:
+            # the cause of a parallel build's end is seldom its last line
+            causes = re.findall(r"(?m)^.*(?:error:|\*\*\* .*\.o\]).*$",
+                                (LOGS / f"{log}.log").read_text(errors="replace"))
+            raise StepFailed("\n".join([*causes, str(error)])) from None
+        return {path for path in self.objects
+                if (BISECT / OUTS[arch] / path).exists()}
+
+    def compiled(self, what: str, arch: str, objects: list[str]) -> str:
+        """What sparse and W=1 say about the sources of @objects."""
+        if not objects:
+            return ""
+        log = run_step(f"sparse and W=1 of {what} ({arch})",
+                       kbuild(BISECT, OUTS[arch], arch, "-k", "W=1", "C=2",
+                              *objects),
+                       log=f"check-warnings-{arch}", timeout=BUILD_TIME)
+        return log.read_text(errors="replace")
 
     def warnings(self, what: str, files: set[str]) -> Warnings:
-        """What sparse, W=1 and kernel-doc say about those of @files that the
-        worktree has."""
+        """Build the commit that is checked out; what sparse, W=1 and
+        kernel-doc say about those of @files that it has. The architectures
+        take turns where a build of one has no work for all processors."""
         here = sorted(path for path in files if path.endswith((".c", ".h"))
                       and (BISECT / path).exists())
+
+        def one(arch: str) -> str:
+            built = self.build(what, arch)
+            self.unbuilt -= built
+            return self.compiled(what, arch,
+                                 sorted(built & set(map(object_of, here))))
+
+        said = in_parallel([functools.partial(one, arch) for arch in OUTS])
         if not here:
             return Counter()
         log = run_step(f"kernel-doc of {what}",
                        ["scripts/kernel-doc", "-none", *here], cwd=BISECT,
                        log="check-kernel-doc", timeout=300, ok=range(256))
         all_ = found(KERNEL_DOC, log.read_text(errors="replace"), files)
-        for arch, out in OUTS.items():
-            objects = [path for path in map(object_of, here)
-                       if path in self.objects[arch]]
-            if objects:
-                log = run_step(f"sparse and W=1 of {what} ({arch})",
-                               kbuild(BISECT, out, arch, "-k", "W=1", "C=2", *objects),
-                               log=f"check-warnings-{arch}", timeout=BUILD_TIME)
-                # both architectures may say the same of a file
-                all_ |= found(WARNING, log.read_text(errors="replace"), files)
+        for output in said:
+            # both architectures may say the same of a file
+            all_ |= found(WARNING, output, files)
         return all_
 
-    def step(self, number: int, commit: Commit) -> Case:
+    def start(self) -> None:
+        """Build the base and hear what is said about it anyway."""
+        self.go(self.base)
+        self.configure("the base")
+        self.known = self.warnings("the base", self.touched)
+
+    def step(self, number: int, commit: Commit) -> list[Case]:
         """Build one patch and hear what is said about what it touches."""
         name = f"{number:04d}-{commit.slug}.patch"
         what = f"patch {number} of {len(self.commits)}"
+        files = {path for _, path in commit.changes}
         self.go(commit.hash)
         try:
-            self.build(what)
-            for arch, out in OUTS.items():
-                self.objects[arch] |= {
-                    path for path in map(object_of, self.touched)
-                    if path.endswith(".o") and (BISECT / out / path).exists()}
-            self.said.append((name, self.warnings(
-                what, {path for _, path in commit.changes})))
+            if any(Path(path).name.startswith("Kconfig") for path in files):
+                self.configure(what)
+            new = self.warnings(what, files) - self.known
         except StepFailed as error:
-            return Case(f"build {name}", FAILED, str(error))
-        return Case(f"build {name}", PASSED)
-
-    def compare(self) -> list[Case]:
-        """What is said that is not said of the base, which needs no build but
-        that of the files in question."""
-        self.go(self.base)
-        self.configure("the base")
-        known = self.warnings("the base", self.touched)
-        return [Case(f"warnings {name}", FAILED if said - known else PASSED,
-                     "".join(f"{file}: {text}\n"
-                             for file, text in sorted(said - known)))
-                for name, said in self.said]
+            return [Case(f"build {name}", FAILED, str(error))]
+        return [Case(f"build {name}", PASSED),
+                Case(f"warnings {name}", FAILED if new else PASSED,
+                     "".join(f"{file}: {text}\n" for file, text in sorted(new)))]
 
 
 def object_of(path: str) -> str:
@@ -182,16 +191,13 @@ def object_of(path: str) -> str:
 def walk(on: base.Base) -> list[Case]:
     with locked("bisect"):
         way = Walk(on)
-        cases = [way.step(number, commit)
-                 for number, commit in enumerate(way.commits, 1)]
-        way.go(way.commits[-1].hash)
-        unbuilt = sorted(
-            path for path in way.touched
-            if path.endswith(".c") and (BISECT / path).exists()
-            and not any(object_of(path) in built for built in way.objects.values()))
-        return cases + way.compare() + [
+        way.start()
+        cases = [case for number, commit in enumerate(way.commits, 1)
+                 for case in way.step(number, commit)]
+        return cases + [
             Case(f"compile {path}", SKIPPED, "no configuration builds it")
-            for path in unbuilt]
+            for path in sorted(way.touched)
+            if object_of(path) in way.unbuilt and (BISECT / path).exists()]
 
 
 def check() -> list[Case]:
@@ -199,7 +205,10 @@ def check() -> list[Case]:
     series.make_series()
     new = {path for commit in patchset.commits(LINUX, on.commit, tree.marks(LINUX)[0])
            for path in commit.adds}
-    return checkpatch() + maintained(new) + walk(on)
+    mails = [mail for mail in sorted(series.SERIES.glob("*.patch"))
+             if not mail.name.startswith("0000-")]
+    checked = in_parallel([functools.partial(checkpatch, mail) for mail in mails])
+    return checked + maintained(new) + walk(on)
 
 
 def main() -> None:
