@@ -7,8 +7,10 @@ PYTHON ?= /usr/bin/python3
 ARCH ?= um
 
 export KERNEL FORCE T KVM
+# kernels with KASAN, lockdep and the like: lab/kernel/debug.config
+debug := $(filter 1,$(DEBUG))
 # kbuild and git take these for themselves, or would hand them on to them
-unexport ARCH MAKEFLAGS MFLAGS MAKELEVEL
+unexport ARCH DEBUG MAKEFLAGS MFLAGS MAKELEVEL
 
 ifeq ($(wildcard $(PYTHON)),)
 $(error $(PYTHON) is missing: as root: apt-get install python3)
@@ -23,16 +25,16 @@ test: deps		## run all tests
 	@$(PYTHON) -m pytest
 
 .PHONY: kunit
-kunit: deps		## run KUnit on the patched kernel; ARCH=um|x86_64|arm64
-	@$(PYTHON) -m scripts.kunit $(ARCH)
+kunit: deps		## run KUnit on the patched kernel; ARCH=um|x86_64|arm64, DEBUG=1
+	@$(PYTHON) -m scripts.kunit $(ARCH) $(if $(debug),--debug)
 
 .PHONY: prove
 prove: deps		## show that the tests of each fix fail without it
 	@$(PYTHON) -m scripts.kunit --prove
 
 .PHONY: lab
-lab: deps		## boot the machines and run their tests; T=pattern
-	@$(PYTHON) -m pytest lab $(if $(T),-k '$(T)')
+lab: deps		## boot the machines and run their tests; T=pattern, DEBUG=1
+	@$(if $(debug),LAB_VARIANT=debug) $(PYTHON) -m pytest lab $(if $(T),-k '$(T)')
 
 .PHONY: check
 check: deps		## checkpatch, sparse, W=1, kernel-doc, every patch builds

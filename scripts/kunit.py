@@ -4,6 +4,9 @@ own kunit.py, and read the results with its parser.
 
 Cases marked in patches/guards as the guards of a patch have to fail on the
 kernel without that patch: build/stock, the base with the tests alone.
+
+DEBUG=1 runs them on a kernel with the lab's debug options, as KASAN and
+lockdep. A splat in the log fails any run.
 """
 
 import argparse
@@ -11,24 +14,30 @@ import dataclasses
 import functools
 import importlib
 import io
+import os
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Iterator
 
+from lab import LabError, splats
+from lab.machines import QEMU_BINARY
+from lab.vm import qemu_binary
 from scripts import patchset, tree
 from scripts.cases import FAILED, PASSED, SKIPPED, Case, show
-from scripts.workbench import (LINUX, PATCHES, STOCK, StepFailed, die, jobs,
-                               locked, run_step)
+from scripts.workbench import (BUILD, LINUX, PATCHES, ROOT, STOCK, StepFailed,
+                               die, in_parallel, jobs, locked, run_step)
 
 KUNITCONFIG = "lib/kunit/iommu_group.kunitconfig"
+DEBUG_CONFIG = ROOT / "lab/kernel/debug.config"
 GUARDS = PATCHES / "guards"
 CROSS = {"arm64": "aarch64-linux-gnu-"}
 ARCHITECTURES = ("um", "x86_64", "arm64")
 BUILD_TIME = 1800          # seconds
 RUN_TIME = 600
 BROKEN = "kunit output"    # the case that stands for output without sense
+SPLATS = "kernel log"      # and the one for splats beside the cases
 # Registers of fake devices need memory that the kernel leaves alone; the virtual
 # machines of kunit.py have 1 GB
 ARGUMENTS = {
@@ -38,6 +47,32 @@ ARGUMENTS = {
     "arm64": ("--kernel_args=mem=768M",
               "--kernel_args=iommu_group_kunit.mmio=0x70000000"),
 }
+
+
+# kunit.py names QEMU by its Debian name, and has it try KVM before TCG
+WITHOUT_KVM = """#!/bin/sh
+for word; do
+	shift
+	[ "$word" != kvm ] || word=tcg
+	set -- "$@" "$word"
+done
+exec '{}' "$@"
+"""
+
+
+def qemu_environment(arch: str) -> dict[str, str]:
+    """An environment in which kunit.py starts the lab's QEMU, and with TCG
+    unless KVM=1: some machines have a KVM that does not work."""
+    if arch not in QEMU_BINARY or os.environ.get("KVM") == "1":
+        return {}
+    folder = BUILD / "without-kvm"
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / QEMU_BINARY[arch]
+    unfinished = program.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(WITHOUT_KVM.format(qemu_binary(arch)))
+    unfinished.chmod(0o755)
+    unfinished.rename(program)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 @functools.cache
@@ -87,16 +122,23 @@ class Kernel:
 
     where: Path            # its tree
     arch: str
+    debug: bool = False
+
+    @property
+    def kind(self) -> str:
+        return f"{self.arch}-debug" if self.debug else self.arch
 
     @property
     def name(self) -> str:
-        return f"{self.arch} KUnit kernel of build/{self.where.name}"
+        return f"{self.kind} KUnit kernel of build/{self.where.name}"
 
     def command(self, verb: str, *more: str) -> list[str]:
         cross = CROSS.get(self.arch, "")
         return [sys.executable, "tools/testing/kunit/kunit.py", verb,
-                f"--kunitconfig={KUNITCONFIG}", f"--build_dir=.kunit-{self.arch}",
-                f"--arch={self.arch}", f"--make_options=CC=ccache {cross}gcc",
+                f"--kunitconfig={KUNITCONFIG}",
+                *([f"--kunitconfig={DEBUG_CONFIG}"] if self.debug else []),
+                f"--build_dir=.kunit-{self.kind}", f"--arch={self.arch}",
+                f"--make_options=CC=ccache {cross}gcc",
                 *([f"--cross_compile={cross}"] if cross else []), *more]
 
     def build(self) -> None:
@@ -105,24 +147,35 @@ class Kernel:
                              + (f" that is marked {patchset.TESTS_ONLY}"
                                 if self.where == STOCK else "") + " adds it")
         run_step(f"Build the {self.name}", self.command("build", f"--jobs={jobs()}"),
-                 cwd=self.where, log=f"kunit-build-{self.arch}-{self.where.name}",
+                 cwd=self.where, log=f"kunit-build-{self.kind}-{self.where.name}",
                  timeout=BUILD_TIME)
 
     def boot(self, title: str, log: str, *more: str) -> str:
         """What a boot printed. A test that fails is no failure of the step."""
         path = run_step(title, self.command("exec", f"--timeout={RUN_TIME}", *more),
-                        cwd=self.where, log=log, timeout=RUN_TIME + 60, ok=(0, 1))
+                        cwd=self.where, env=qemu_environment(self.arch), log=log,
+                        timeout=RUN_TIME + 60, ok=(0, 1))
         return path.read_text(errors="replace").partition("\n")[2]
 
 
-def run(where: Path, arch: str) -> list[Case]:
+def splat_case(output: str) -> Case:
+    """Did the kernel complain of anything, in whatever case?"""
+    found = splats.find(output.splitlines())
+    return Case(SPLATS, FAILED if found else PASSED, "\n".join(found))
+
+
+def run(where: Path, arch: str, debug: bool = False) -> list[Case]:
     """Build the kernel of the tree @where for its KUnit suites and run them."""
-    kernel = Kernel(where, arch)
-    with locked(f"kunit-{where.name}-{arch}"):
+    kernel = Kernel(where, arch, debug)
+    with locked(f"kunit-{where.name}-{kernel.kind}"):
         kernel.build()
-        return parse(kernel.boot(f"Run the {kernel.name}",
-                                 f"kunit-{arch}-{where.name}", "--raw_output=all",
-                                 *ARGUMENTS.get(arch, ())))
+        output = kernel.boot(f"Run the {kernel.name}",
+                             f"kunit-{kernel.kind}-{where.name}",
+                             "--raw_output=all", *ARGUMENTS.get(arch, ()))
+    cases, log = parse(output), splat_case(output)
+    if log.status == FAILED or all(case.name != BROKEN for case in cases):
+        cases.append(log)
+    return cases
 
 
 def run_each(where: Path, arch: str) -> list[Case]:
@@ -136,15 +189,16 @@ def run_each(where: Path, arch: str) -> list[Case]:
         tests = re.findall(r"(?m)^\w+\.\w+$", listed)
         if not tests:
             raise StepFailed(f"the {kernel.name} lists no test, but:\n{listed}")
-        cases: list[Case] = []
-        for test in tests:
-            output = kernel.boot(f"Run {test} on the {kernel.name}",
-                                 f"kunit-{arch}-{where.name}-{test}",
-                                 "--raw_output=all", test)
-            found = parse(output)
-            if any(case.name == BROKEN for case in found):
-                found = [Case(test, FAILED, output)]
-            cases += found
+        outputs = in_parallel([functools.partial(
+            kernel.boot, f"Run {test} on the {kernel.name}",
+            f"kunit-{arch}-{where.name}-{test}", "--raw_output=all", test)
+            for test in tests])
+    cases: list[Case] = []
+    for test, output in zip(tests, outputs, strict=True):
+        found = parse(output)
+        if any(case.name == BROKEN for case in found):
+            found = [Case(test, FAILED, output)]
+        cases += found
     return cases
 
 
@@ -233,15 +287,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 -m scripts.kunit",
                                      description=__doc__.partition("\n")[0])
     parser.add_argument("arch", nargs="?", default="um")
-    parser.add_argument("--prove", action="store_true",
-                        help="show that guards fail on the stock kernel")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--prove", action="store_true",
+                      help="show that guards fail on the stock kernel")
+    what.add_argument("--debug", action="store_true",
+                      help=f"with the options of {DEBUG_CONFIG.relative_to(ROOT)}")
     arguments = parser.parse_args()
     if arguments.arch not in ARCHITECTURES:
         die(f"ARCH={arguments.arch}: KUnit runs on {', '.join(ARCHITECTURES)}")
     try:
         tree.make_tree()
-        cases = prove() if arguments.prove else run(LINUX, arguments.arch)
-    except StepFailed as error:
+        cases = (prove() if arguments.prove else
+                 run(LINUX, arguments.arch, arguments.debug))
+    except (LabError, StepFailed) as error:
         die(str(error))
     show(cases)
     sys.exit(any(case.status == FAILED for case in cases))

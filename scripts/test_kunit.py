@@ -2,6 +2,8 @@
 """The KUnit suites on the patched kernel, their guards on the stock one, and
 how both are read and judged."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,33 @@ def test_a_dead_kernel_fails(parser: None, output: str) -> None:
     assert FAILED in statuses(kunit.parse(output)).values()
 
 
+def test_a_splat_fails() -> None:
+    """Also one that no case notices."""
+    assert kunit.splat_case(OUTPUT).status == PASSED
+    splat = "BUG: KASAN: slab-use-after-free in iommu_group_put+0x1/0x2"
+    found = kunit.splat_case(OUTPUT + splat + "\n")
+    assert (found.status, found.log) == (FAILED, splat)
+
+
+def test_kvm_is_opt_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What kunit.py starts is the QEMU of the lab, with TCG."""
+    qemu = tmp_path / "qemu"
+    qemu.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    qemu.chmod(0o755)
+    monkeypatch.setattr(kunit, "BUILD", tmp_path)
+    monkeypatch.setenv("QEMU", str(qemu))
+    monkeypatch.delenv("KVM", raising=False)
+    done = subprocess.run(
+        ["qemu-system-x86_64", "-accel", "kvm", "-accel", "tcg", "-append", "a  b"],
+        env=os.environ | kunit.qemu_environment("x86_64"), text=True,
+        capture_output=True, check=True, timeout=60)
+    assert done.stdout.splitlines() == ["-accel", "tcg", "-accel", "tcg", "-append",
+                                        "a  b"]
+    monkeypatch.setenv("KVM", "1")
+    assert not kunit.qemu_environment("x86_64")
+    assert not kunit.qemu_environment("um")
+
+
 def guards(tmp_path: Path, text: str) -> Guards:
     (tmp_path / "guards").write_text(text)
     return kunit.read_guards(tmp_path / "guards")
@@ -117,6 +146,13 @@ def test_um(subtests: SubTests) -> None:
     """Every case passes on the patched kernel."""
     tree.make_tree()
     report_cases(subtests, kunit.run(LINUX, "um"))
+
+
+@pytest.mark.long(minutes=6)
+def test_um_debug(subtests: SubTests) -> None:
+    """The same under KASAN, UBSAN, lockdep and DEBUG_OBJECTS."""
+    tree.make_tree()
+    report_cases(subtests, kunit.run(LINUX, "um", debug=True))
 
 
 @pytest.mark.long(minutes=7)
