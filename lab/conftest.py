@@ -25,10 +25,12 @@ from lab.vm import VM
 
 DEFAULT_MACHINE = "vtd-acpi"
 VARIANT = os.environ.get("LAB_VARIANT", "")
+# As many as cases take by turns; each costs memory, and CPU time when idle
+MAX_GUESTS = 8
 
 
 class Pool:
-    """Kernels built and guests booted in this session, one of a kind."""
+    """Kernels built in this session, and guests that run, one of a kind."""
 
     def __init__(self) -> None:
         self.kernels: dict[tuple[str, str], Kernel] = {}
@@ -43,11 +45,14 @@ class Pool:
 
     def guest(self, kernel: str, machine: str) -> VM:
         """A guest for the next case: the one that runs, or a new one."""
-        vm = self.guests.get((kernel, machine))
+        vm = self.guests.pop((kernel, machine), None)
         if not vm or not vm.running():
+            while len(self.guests) >= MAX_GUESTS:
+                # the one that no case has asked for for the longest time
+                self.guests.pop(next(iter(self.guests))).close()
             description = MACHINES[machine]
             vm = VM(self.kernel(kernel, description.arch), description)
-            self.guests[kernel, machine] = vm
+        self.guests[kernel, machine] = vm
         return vm
 
     def close(self) -> None:

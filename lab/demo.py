@@ -3,7 +3,9 @@
 
 Boots the stock kernel and the series, plugs devices in, lets the kernel
 remove some and find them again, and prints for each device its IOMMU group,
-the requester IDs it uses, and whether the IOMMU translates them.
+the requester IDs it uses, and whether the IOMMU translates them. Then the
+same with Switchtec NTBs, behind each IOMMU: how many requests of the other
+host arrive, how many the IOMMU refuses, and whether the NTBs find each other.
 
 Ends with status 0 if everything ran and the series is nowhere worse than
 stock. What the series cannot do yet is shown, and is no failure.
@@ -12,19 +14,26 @@ stock. What the series cannot do yet is shown, and is no failure.
 import sys
 import textwrap
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Iterator, Optional
+from functools import partial
+from typing import Callable, Iterator, Optional, TypeVar
 
 from lab import LabError
 from lab.groups import rid_text
 from lab.kernel import Kernel, build_kernel, make_trees
-from lab.machines import MACHINES
+from lab.machines import MACHINES, Machine
+from lab.ntb import (FAULT, NoModel, copy, linked, plugged, qemu_with_model,
+                     total, why_not)
 from lab.vm import VM
 from scripts.workbench import StepFailed, die, say
 
 MACHINE = MACHINES["vtd-acpi"]
 KERNELS = ("stock", "series")
 GOOD = ("yes", "?")     # "?": this IOMMU does not show its tables
+# On x86-64; that of arm64 would take two more kernels
+NTB_MACHINES = {"VT-d": "ntb-vtd", "virtio": "ntb-virtio", "AMD-Vi": "ntb-amd"}
+MIB = 1 << 20
 
 
 @dataclass
@@ -46,6 +55,23 @@ class Row:
                  if state not in GOOD} |
                 ({"split"} if self.split else set()) |
                 ({"no group"} if self.group is None else set()))
+
+
+@dataclass
+class NTBRow:
+    """An NTB at one moment, on one kernel: what its peer's requests came to."""
+    name: str               # the IOMMU's
+    appeared: str
+    arrived: int
+    refused: int
+    speed: Optional[float]  # bytes a second through its window; None: no link
+
+    def faults(self) -> set[str]:
+        return (({"refused"} if self.refused else set()) |
+                ({"no link"} if self.speed is None else set()))
+
+
+AnyRow = TypeVar("AnyRow", Row, NTBRow)
 
 
 def look(vm: VM, appeared: str, devices: dict[str, str],
@@ -98,17 +124,62 @@ def exercise(vm: VM) -> Iterator[Row]:
     yield from look(vm, "rescanned", {"edu-cold": late})
 
 
-def run(kernel: Kernel) -> list[Row]:
+def talk(vm: VM, iommu: str, appeared: str, name: str, peer: str) -> NTBRow:
+    """Let @peer reach the host of @name, and the other way round."""
+    before = {what: total(vm, name, what) for what in ("arrived", "refused")}
+    speed = copy(vm, peer, name, MIB) if linked(vm, name, peer) else None
+    arrived, refused = (total(vm, name, what) - before[what]
+                        for what in ("arrived", "refused"))
+    return NTBRow(iommu, appeared, arrived, refused, speed)
+
+
+def exercise_ntb(vm: VM, iommu: str) -> Iterator[NTBRow]:
+    """Every way in which an NTB appears."""
+    yield talk(vm, iommu, "cold", "ntb-b", "ntb-a")
+    with plugged(vm) as name:
+        yield talk(vm, iommu, "hot-added", name, "ntb-a")
+    with plugged(vm, **{"proxy-base": 0x80}) as name:
+        yield talk(vm, iommu, "replaced", name, "ntb-a")
+    vm.remove("ntb-b")
+    vm.rescan()
+    yield talk(vm, iommu, "rescanned", "ntb-b", "ntb-a")
+
+
+def run(kernel: Kernel, machine: Machine,
+        exercise: Callable[[VM], Iterator[AnyRow]],
+        expected: tuple[str, ...] = ()) -> list[AnyRow]:
+    """What comes of @exercise; @expected: what the kernel may complain of."""
     start = time.monotonic()
     say(f"==> boot {kernel.name} kernel {kernel.release} on "
-        f"{MACHINE.name}, plug in, remove, rescan")
-    with VM(kernel, MACHINE, log_name="demo") as vm:
+        f"{machine.name}, plug in, remove, rescan")
+    with VM(kernel, machine, log_name=f"demo-{machine.name}") as vm:
         rows = list(exercise(vm))
         vm.poweroff()
-        if found := vm.new_splats():
+        if found := vm.new_splats(expected):
             raise LabError(f"splats in {vm.log}:\n" + "\n".join(found))
     say(f"    done in {time.monotonic() - start:.0f} s, console in {vm.log}")
     return rows
+
+
+def run_ntb(kernels: dict[str, Kernel]) -> tuple[dict[str, list[NTBRow]],
+                                                 list[str]]:
+    """The NTBs' rows, and a sentence for each IOMMU without any."""
+    results: dict[str, list[NTBRow]] = {name: [] for name in kernels}
+    missing = []
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(qemu_with_model())
+        except NoModel as error:
+            return results, [str(error)]
+        for iommu, machine in NTB_MACHINES.items():
+            if reason := why_not(machine):
+                missing.append(f"{iommu}: {reason}")
+                continue
+            for name, kernel in kernels.items():
+                results[name] += run(kernel, MACHINES[machine],
+                                     partial(exercise_ntb, iommu=iommu),
+                                     (FAULT,))
+    return results, missing
 
 
 def cells(row: Row, alias: Optional[str], first: bool) -> str:
@@ -137,7 +208,28 @@ def table(results: dict[str, list[Row]], titles: dict[str, str]) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def verdict(results: dict[str, list[Row]]) -> tuple[list[str], bool]:
+def ntb_cells(row: NTBRow) -> str:
+    """One kernel's part of a line: requests, link, speed."""
+    link = ("no     -" if row.speed is None
+            else f"yes    {row.speed / MIB:.1f}")
+    return f"| {row.arrived:<10}{row.refused:<9}{link:<12}"
+
+
+def ntb_table(results: dict[str, list[NTBRow]],
+              titles: dict[str, str]) -> list[str]:
+    """As table(), of what the NTBs did."""
+    lines = [f"{'':<31}" + "".join(f"| {titles[k]:<31}" for k in KERNELS),
+             f"{'device':<8}{'IOMMU':<8}{'appeared':<15}" +
+             f"| {'arrived':<10}{'refused':<9}{'link':<7}{'MiB/s':<5}" *
+             len(KERNELS)]
+    lines += [f"{'NTB':<8}{rows[0].name:<8}{rows[0].appeared:<15}" +
+              "".join(map(ntb_cells, rows))
+              for rows in zip(*(results[k] for k in KERNELS))]
+    return [line.rstrip() for line in lines]
+
+
+def verdict(results: dict[str, list[Row]],
+            ntbs: dict[str, list[NTBRow]]) -> tuple[list[str], bool]:
     """Three lines, and whether the series is nowhere worse than stock."""
     lines = []
     for kernel in KERNELS:
@@ -148,10 +240,16 @@ def verdict(results: dict[str, list[Row]]) -> tuple[list[str], bool]:
                               if r.split and r.appeared == row.appeared))
                  for row in rows if row.split}
         lines.append(f"{kernel + ':':<8}requester IDs not translated: "
-                     f"{missing}, groups split: {len(split)}")
+                     f"{missing}, groups split: {len(split)}, NTBs without "
+                     f"link: {sum(r.speed is None for r in ntbs[kernel])} of "
+                     f"{len(ntbs[kernel])}")
     better, worse, open_ = [], [], []
-    for before, after in zip(*(results[k] for k in KERNELS)):
-        name = f"{after.name} ({after.appeared})"
+    pairs: list[tuple[Row | NTBRow, Row | NTBRow]] = [
+        *zip(results["stock"], results["series"]),
+        *zip(ntbs["stock"], ntbs["series"])]
+    for before, after in pairs:
+        name = (f"{'NTB ' * isinstance(after, NTBRow)}{after.name} "
+                f"({after.appeared})")
         if after.faults() - before.faults():
             worse.append(name)
         elif before.faults() - after.faults():
@@ -169,11 +267,17 @@ def demo() -> bool:
     start = time.monotonic()
     make_trees()
     kernels = {name: build_kernel(name) for name in KERNELS}
-    results = {name: run(kernel) for name, kernel in kernels.items()}
+    results = {name: run(kernel, MACHINE, exercise)
+               for name, kernel in kernels.items()}
+    ntbs, missing = run_ntb(kernels)
     titles = {"stock": f"stock {kernels['stock'].release.rstrip('+')}"[:24],
               "series": "with the series"}
-    lines, ok = verdict(results)
-    say("\n" + "\n".join(table(results, titles)) + "\n\n" +
+    lines, ok = verdict(results, ntbs)
+    lines += [f"no NTB rows: {reason}" for reason in missing]
+    tables = [table(results, titles)]
+    if any(ntbs.values()):
+        tables.append(ntb_table(ntbs, titles))
+    say("".join("\n" + "\n".join(shown) + "\n" for shown in tables) + "\n" +
         "\n".join(textwrap.fill(line, 100, subsequent_indent="  ",
                                 break_on_hyphens=False)
                   for line in lines))
@@ -185,7 +289,7 @@ def main() -> None:
     """python3 -m lab.demo"""
     try:
         sys.exit(0 if demo() else 1)
-    except (LabError, StepFailed) as error:
+    except (LabError, StepFailed, AssertionError) as error:
         die(str(error))
     except KeyboardInterrupt:
         die("interrupted; the next run goes on from here")

@@ -13,6 +13,7 @@ from scripts.workbench import (LINUX, STOCK, StepFailed, die, kbuild, locked,
 
 CONFIGS = Path(__file__).resolve().parent / "kernel"
 LATE_ALIAS = CONFIGS / "edu_late_alias.h"
+ALIGNED = CONFIGS / "switchtec_aligned.h"
 
 # What QEMU starts: ELF through PVH on x86-64, the flat image on arm64.
 IMAGES = {"x86_64": "vmlinux", "arm64": "arch/arm64/boot/Image"}
@@ -87,12 +88,16 @@ def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
     out = tree / ("-".join(filter(None, (f".lab-{arch}", variant))))
     kernel = Kernel(name, arch, variant, out)
     # kbuild names sources relative to its output directory, see kbuild()
-    header = os.path.relpath(LATE_ALIAS, out)
+    flags = [f"CFLAGS_pci-sysfs.o=-include {os.path.relpath(LATE_ALIAS, out)}"]
+    if (name, arch) == ("stock", "arm64"):
+        flags.append("CFLAGS_ntb_hw_switchtec.o=-include " +
+                     os.path.relpath(ALIGNED, out))
     with locked(f"lab-{name}{out.name}"):
         configure(tree, out, arch, variant)
         run_step(f"build {name} kernel {tree.name}/{out.name}",
-                 kbuild(tree, out.name, arch,
-                        f"CFLAGS_pci-sysfs.o=-include {header}",
+                 kbuild(tree, out.name, arch, *flags,
+                        # the PVH entry calls memcmp() before KASAN is set up
+                        "KASAN_SANITIZE_string.o=n",
                         Path(IMAGES[arch]).name, "modules"),
                  log=f"lab-build-{kernel.label}")
     if "lab_edu_late_alias" not in (out / "System.map").read_text():

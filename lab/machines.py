@@ -25,6 +25,7 @@ class Machine:
     arch: str = "x86_64"
     platform: tuple[str, ...] = ()      # QEMU options of the board, IOMMU
     cmdline: str = ""                   # for the kernel
+    needs: tuple[str, ...] = ()         # a QEMU device and its property
 
     def devices(self) -> Iterator[dict[str, Any]]:
         """The tree's devices: driver, id, bus, and their properties."""
@@ -73,6 +74,12 @@ VTD = ("-machine", "q35", "-device", "intel-iommu,intremap=on,caching-mode=on")
 # Native pciehp in place of QEMU's default, which is hot-plug through ACPI
 PCIEHP = ("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off")
 
+# Without boot-bypass=off, what is not attached is not translated
+VIRTIO = ("-machine", "q35", "-device", "virtio-iommu-pci,addr=1,boot-bypass=off")
+
+# Before QEMU 10.2, AMD's IOMMU does not translate for the guest's own drivers
+AMD = ("-machine", "q35", "-device", "amd-iommu,dma-remap=on")
+
 SMMUV3 = ("-machine", "virt,iommu=smmuv3,gic-version=3")
 
 # Every way to be plugged in: below a root port, a switch, a PCIe-to-PCI
@@ -100,8 +107,24 @@ BOARD = """
     virtio-rng-pci,addr=9                   rng-root
 """
 
+# Two Switchtec NTBs of one switch, and a port for one that is plugged in.
+# Their windows need room in the ports: on x86 the firmware reserves it
+PAIR = """
+    pcie-root-port,addr=2,pref64-reserve=32M                port-a
+        switchtec-ntb,switch=sw0,partition=0                ntb-a
+    pcie-root-port,addr=3,pref64-reserve=32M                port-b
+        switchtec-ntb,switch=sw0,partition=1,proxy-base=16  ntb-b
+    pcie-root-port,addr=4,pref64-reserve=32M                port-c
+"""
+
 MACHINES = {m.name: m for m in (
     Machine("vtd-acpi", BOARD, platform=VTD),
     Machine("vtd-pciehp", BOARD, platform=VTD + PCIEHP),
     Machine("smmuv3", BOARD, arch="arm64", platform=SMMUV3),
+    Machine("ntb-vtd", PAIR, platform=VTD),
+    Machine("ntb-virtio", PAIR, platform=VIRTIO),
+    Machine("ntb-amd", PAIR, platform=AMD, needs=("amd-iommu", "dma-remap")),
+    # No firmware here: the kernel reserves the room
+    Machine("ntb-smmuv3", PAIR, arch="arm64", platform=SMMUV3,
+            cmdline="pci=hpmmioprefsize=32M"),
 )}

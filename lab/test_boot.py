@@ -5,6 +5,7 @@ Not verified here: that DMA under an alias arrives; stock QEMU has no device
 that sends any.
 """
 
+import pytest
 from pytest_subtests import SubTests
 
 from lab import ktap
@@ -26,7 +27,10 @@ COLD = {
 }
 
 
-def test_cold_groups(vm: VM) -> None:
+@pytest.mark.parametrize("board", [
+    pytest.param("vtd", marks=pytest.mark.machine("vtd-acpi")),
+    pytest.param("smmuv3", marks=pytest.mark.machine("smmuv3"))])
+def test_cold_groups(vm: VM, board: str) -> None:
     """The partition into groups is the one that the topology asks for."""
     assert vm.state().partition(vm.addresses()) == COLD
 

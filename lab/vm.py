@@ -32,7 +32,7 @@ LAST_LINES = 20
 # the guest's CPU does not run, and the kernel panics
 CMDLINE = {"x86_64": "no_timer_check", "arm64": ""}
 CONSOLE = {"x86_64": "ttyS0", "arm64": "ttyAMA0"}
-AGENT = {"x86_64": "ttyS1", "arm64": "ttyS0"}
+AGENT = {"x86_64": "ttyS1", "arm64": "hvc0"}
 
 
 def qemu_binary(arch: str) -> str:
@@ -107,7 +107,8 @@ class VM:
         if arch == "x86_64":
             argv += ["-serial", "chardev:agent"]
         else:
-            argv += ["-device", "pci-serial,chardev=agent,addr=1f"]
+            argv += ["-device", "virtio-serial-device",
+                     "-device", "virtconsole,chardev=agent"]
         for device in self.machine.devices():
             argv += ["-device", option(device)]
         return argv
@@ -303,17 +304,24 @@ class VM:
 
     # The end
 
-    def poweroff(self) -> None:
-        """Let the guest shut down in order; it is stopped if it does not."""
+    def powers_off(self, timeout: float) -> bool:
+        """Let the guest shut down in order; does it end in time? It is stopped
+        if it does not."""
         with suppress(OSError):
             self.agent.sock.sendall(b"poweroff\n")
-        with suppress(subprocess.TimeoutExpired):
-            self.qemu.wait(HOTPLUG_TIMEOUT)
+        try:
+            self.qemu.wait(timeout)
+            return True
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
             self.close()
-            return
-        self.close()
-        raise LabError(f"{self.machine.name}, {self.kernel.label}: the guest "
-                       f"does not power off; see {self.log}")
+
+    def poweroff(self) -> None:
+        """Let the guest shut down in order."""
+        if not self.powers_off(HOTPLUG_TIMEOUT):
+            raise LabError(f"{self.machine.name}, {self.kernel.label}: the "
+                           f"guest does not power off; see {self.log}")
 
     def close(self) -> None:
         """Stop the guest if it runs."""

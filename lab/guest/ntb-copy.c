@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Copies a pattern through a memory window of ntb_tool and compares it, from
- * the receiver's memory and read back through the window.
+ * the receiver's memory and read back through the window. Prints how many
+ * microseconds the writing took.
  *
  *	ntb-copy FROM TO SIZE
  *
@@ -13,6 +14,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "guest.h"
@@ -47,6 +49,14 @@ static int open_window(const char *folder, const char *name)
 	return fd;
 }
 
+static long long now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
+}
+
 static void compare(int fd, const char *what, const char *wanted, size_t size)
 {
 	char got[CHUNK];
@@ -67,6 +77,7 @@ int main(int argc, char **argv)
 {
 	size_t size = argc == 4 ? strtoul(argv[3], NULL, 0) : 0;
 	char trans[32], *pattern;
+	long long start, end;
 	int out, in;
 
 	if (!size || size % CHUNK)
@@ -82,10 +93,12 @@ int main(int argc, char **argv)
 	out = open_window(argv[1], "peer_mw0");
 	in = open_window(argv[2], "mw0");
 
+	start = now_us();
 	for (size_t done = 0; done < size; done += CHUNK)
 		if (pwrite(out, pattern + done, CHUNK, done) != CHUNK)
 			die("writing the window at %#zx: %s", done,
 			    strerror(errno));
+	end = now_us();
 	compare(in, "receiver's memory", pattern, size);
 	compare(out, "window read back", pattern, size);
 	close(out);
@@ -93,5 +106,6 @@ int main(int argc, char **argv)
 
 	set(argv[1], "peer_mw_trans0", "0:0");
 	set(argv[2], "mw_trans0", "0");
+	printf("%lld us\n", end - start);
 	return 0;
 }
