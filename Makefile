@@ -36,6 +36,10 @@ prove: deps		## show that the tests of each fix fail without it
 lab: deps		## boot the machines and run their tests; T=pattern, DEBUG=1
 	@$(if $(debug),LAB_VARIANT=debug) $(PYTHON) -m pytest lab $(if $(T),-k '$(T)')
 
+.PHONY: bench
+bench: deps		## count the instructions of a boot, stock and series
+	@$(PYTHON) -m bench.boot
+
 .PHONY: check
 check: deps		## checkpatch, sparse, W=1, kernel-doc, every patch builds
 	@$(PYTHON) -m scripts.check

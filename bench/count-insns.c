@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A QEMU plugin: how many instructions a kernel executes until init starts.
+ *
+ * Counts what runs in the kernel's half of the address space, on all CPUs, up
+ * to the first execution of the code at a given address, that of init's entry.
+ * A halted CPU executes nothing.
+ *
+ * One CPU at a time, hence only with -icount.
+ *
+ * Arguments "until=<address>" and "out=<file>", where the number goes.
+ *
+ * The few functions are declared here because Debian's QEMU comes without the
+ * header. PLUGIN_API is what its qemu-plugin.h calls QEMU_PLUGIN_VERSION.
+ */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct qemu_plugin_tb;
+
+enum { NO_REGISTERS };
+
+void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t id,
+	void (*translated)(uint64_t id, struct qemu_plugin_tb *block));
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *block,
+	void (*executed)(unsigned int cpu, void *data), int registers,
+	void *data);
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
+uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *block);
+
+__attribute__((visibility("default"))) int qemu_plugin_version = PLUGIN_API;
+
+static uint64_t executed_insns, until;
+static const char *out;
+static bool done;
+
+static void in_kernel(unsigned int cpu, void *insns)
+{
+	executed_insns += (uintptr_t)insns;
+}
+
+static void at_end(unsigned int cpu, void *data)
+{
+	FILE *file;
+
+	if (!executed_insns || done)
+		return;
+	done = true;
+	file = fopen(out, "w");
+	if (!file || fprintf(file, "%" PRIu64 "\n", executed_insns) < 0 ||
+	    fclose(file)) {
+		perror(out);
+		exit(1);
+	}
+}
+
+static void translated(uint64_t id, struct qemu_plugin_tb *block)
+{
+	uint64_t address = qemu_plugin_tb_vaddr(block);
+	size_t insns = qemu_plugin_tb_n_insns(block);
+
+	if (address >> 63)
+		qemu_plugin_register_vcpu_tb_exec_cb(block, in_kernel,
+						     NO_REGISTERS,
+						     (void *)insns);
+	else if (address == until)
+		qemu_plugin_register_vcpu_tb_exec_cb(block, at_end,
+						     NO_REGISTERS, NULL);
+}
+
+__attribute__((visibility("default")))
+int qemu_plugin_install(uint64_t id, const void *info, int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		if (!strncmp(argv[i], "until=", 6))
+			until = strtoull(argv[i] + 6, NULL, 0);
+		else if (!strncmp(argv[i], "out=", 4))
+			out = strdup(argv[i] + 4);
+	}
+	if (!until || !out) {
+		fprintf(stderr,
+			"count-insns: want until=<address>,out=<file>\n");
+		return -1;
+	}
+	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+	return 0;
+}
