@@ -34,6 +34,7 @@ GOOD = ("yes", "?")     # "?": this IOMMU does not show its tables
 # On x86-64; that of arm64 would take two more kernels
 NTB_MACHINES = {"VT-d": "ntb-vtd", "virtio": "ntb-virtio", "AMD-Vi": "ntb-amd"}
 MIB = 1 << 20
+POWEROFF_TIMEOUT = 60.0
 
 
 @dataclass
@@ -154,7 +155,11 @@ def run(kernel: Kernel, machine: Machine,
         f"{machine.name}, plug in, remove, rescan")
     with VM(kernel, machine, log_name=f"demo-{machine.name}") as vm:
         rows = list(exercise(vm))
-        vm.poweroff()
+        if not vm.powers_off(POWEROFF_TIMEOUT):
+            stuck = f"{kernel.name} on {machine.name} does not power off"
+            if kernel.name != "stock":
+                raise LabError(f"{stuck}; see {vm.log}")
+            say(f"    {stuck}, as 7.3 does now and then behind virtio-iommu")
         if found := vm.new_splats(expected):
             raise LabError(f"splats in {vm.log}:\n" + "\n".join(found))
     say(f"    done in {time.monotonic() - start:.0f} s, console in {vm.log}")
