@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 # which machine `make kunit` runs on
 ARCH ?= um
 
-export KERNEL FORCE T KVM
+export KERNEL FORCE T KVM ARM64
 # kernels with KASAN, lockdep and the like: lab/kernel/debug.config
 debug := $(filter 1,$(DEBUG))
 # kbuild and git take these for themselves, or would hand them on to them
@@ -17,7 +17,7 @@ $(error $(PYTHON) is missing: as root: apt-get install python3)
 endif
 
 .PHONY: demo
-demo: deps		## boot the stock and the patched kernel, compare (default)
+demo: deps		## boot the stock and the patched kernel, compare; ARM64=1
 	@$(PYTHON) -m lab.demo
 
 .PHONY: test

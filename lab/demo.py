@@ -6,11 +6,13 @@ remove some and find them again, and prints for each device its IOMMU group,
 the requester IDs it uses, and whether the IOMMU translates them. Then the
 same with Switchtec NTBs, behind each IOMMU: how many requests of the other
 host arrive, how many the IOMMU refuses, and whether the NTBs find each other.
+ARM64=1 adds the IOMMU of arm64, for two more kernels.
 
 Ends with status 0 if everything ran and the series is nowhere worse than
 stock. What the series cannot do yet is shown, and is no failure.
 """
 
+import os
 import sys
 import textwrap
 import time
@@ -31,8 +33,8 @@ from scripts.workbench import StepFailed, die, say
 MACHINE = MACHINES["vtd-acpi"]
 KERNELS = ("stock", "series")
 GOOD = ("yes", "?")     # "?": this IOMMU does not show its tables
-# On x86-64; that of arm64 would take two more kernels
-NTB_MACHINES = {"VT-d": "ntb-vtd", "virtio": "ntb-virtio", "AMD-Vi": "ntb-amd"}
+NTB_MACHINES = {"VT-d": "ntb-vtd", "virtio": "ntb-virtio", "AMD-Vi": "ntb-amd",
+                "SMMUv3": "ntb-smmuv3"}
 MIB = 1 << 20
 POWEROFF_TIMEOUT = 60.0
 
@@ -166,10 +168,11 @@ def run(kernel: Kernel, machine: Machine,
     return rows
 
 
-def run_ntb(kernels: dict[str, Kernel]) -> tuple[dict[str, list[NTBRow]],
-                                                 list[str]]:
-    """The NTBs' rows, and a sentence for each IOMMU without any."""
-    results: dict[str, list[NTBRow]] = {name: [] for name in kernels}
+def run_ntb(kernels: dict[str, dict[str, Kernel]]
+            ) -> tuple[dict[str, list[NTBRow]], list[str]]:
+    """The NTBs' rows, and a sentence for each IOMMU without any. @kernels: by
+    architecture, then by name."""
+    results: dict[str, list[NTBRow]] = {name: [] for name in KERNELS}
     missing = []
     with ExitStack() as stack:
         try:
@@ -177,10 +180,15 @@ def run_ntb(kernels: dict[str, Kernel]) -> tuple[dict[str, list[NTBRow]],
         except NoModel as error:
             return results, [str(error)]
         for iommu, machine in NTB_MACHINES.items():
+            arch = MACHINES[machine].arch
+            if arch not in kernels:
+                missing.append(f"{iommu}: make {arch.upper()}=1 runs it, which "
+                               f"takes two more kernels")
+                continue
             if reason := why_not(machine):
                 missing.append(f"{iommu}: {reason}")
                 continue
-            for name, kernel in kernels.items():
+            for name, kernel in kernels[arch].items():
                 results[name] += run(kernel, MACHINES[machine],
                                      partial(exercise_ntb, iommu=iommu),
                                      (FAULT,))
@@ -271,11 +279,14 @@ def verdict(results: dict[str, list[Row]],
 def demo() -> bool:
     start = time.monotonic()
     make_trees()
-    kernels = {name: build_kernel(name) for name in KERNELS}
+    archs = ["x86_64", *(["arm64"] if os.environ.get("ARM64") == "1" else [])]
+    kernels = {arch: {name: build_kernel(name, arch) for name in KERNELS}
+               for arch in archs}
     results = {name: run(kernel, MACHINE, exercise)
-               for name, kernel in kernels.items()}
+               for name, kernel in kernels["x86_64"].items()}
     ntbs, missing = run_ntb(kernels)
-    titles = {"stock": f"stock {kernels['stock'].release.rstrip('+')}"[:24],
+    release = kernels["x86_64"]["stock"].release
+    titles = {"stock": f"stock {release.rstrip('+')}"[:24],
               "series": "with the series"}
     lines, ok = verdict(results, ntbs)
     lines += [f"no NTB rows: {reason}" for reason in missing]

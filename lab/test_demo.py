@@ -2,6 +2,7 @@
 """What the main job concludes from what it saw, and how it prints it."""
 
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -112,8 +113,8 @@ def test_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QEMU", raising=False)
     monkeypatch.setattr(qemu, "build", fail)
     before = dict(QEMU_BINARY)
-    kernels = {name: Kernel(name, "x86_64", "", Path("none"))
-               for name in ("stock", "series")}
+    kernels = {"x86_64": {name: Kernel(name, "x86_64", "", Path("none"))
+                          for name in ("stock", "series")}}
     rows, reasons = demo.run_ntb(kernels)
     assert rows == {"stock": [], "series": []}
     assert reasons == ["no QEMU with the NTB model: no source package"]
@@ -134,3 +135,13 @@ def test_qemu_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no dma-remap" in ntb.why_not("ntb-amd")
     said["amd-iommu,help"] += "\n  dma-remap=<bool>"
     assert ntb.why_not("ntb-amd") == ""
+
+
+def test_other_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines whose kernels are not asked for are named, not run."""
+    monkeypatch.setattr(demo, "qemu_with_model", nullcontext)
+    monkeypatch.setattr(demo, "NTB_MACHINES", {"SMMUv3": "ntb-smmuv3"})
+    rows, reasons = demo.run_ntb({"x86_64": {}})
+    assert rows == {"stock": [], "series": []}
+    assert reasons == ["SMMUv3: make ARM64=1 runs it, which takes two more "
+                       "kernels"]
