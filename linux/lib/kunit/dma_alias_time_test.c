@@ -42,12 +42,25 @@ static const struct fake_pci_desc neighbour = {
 	NEIGHBOUR, FAKE_ENDPOINT, .acs = FAKE_ACS_FULL
 };
 
+#define NR_VFS		2
+
+static const struct fake_pci_desc ntb_with_vfs = {
+	NTB, .class = NTB_CLASS, .acs = FAKE_ACS_FULL, .vfs = NR_VFS
+};
+
+static const struct fake_pci_desc vfs[] = {
+	{ "01:01.0", FAKE_ENDPOINT, .class = NTB_CLASS, .acs = FAKE_ACS_FULL },
+	{ "01:01.1", FAKE_ENDPOINT, .class = NTB_CLASS, .acs = FAKE_ACS_FULL },
+	{ }
+};
+
 struct setup {
 	struct kunit *test;
 	struct mock_iommu *iommu;
 	struct fake_pci_host *host;
 	struct switchtec_regs *regs;
 	u8 proxy_ids;			/* that the NTB has now */
+	u8 nr_vfs;			/* that are enabled */
 	struct pci_dev *pdev;		/* that a thread works on */
 
 	/* What the driver saw */
@@ -68,7 +81,8 @@ static void set_proxy_ids(struct setup *s, u8 first)
 static bool is_requester_id(struct setup *s, unsigned int devfn)
 {
 	return !devfn || (devfn >= s->proxy_ids &&
-			  devfn < s->proxy_ids + NR_PROXY_IDS);
+			  devfn < s->proxy_ids + NR_PROXY_IDS) ||
+	       (devfn >= FAKE_FIRST_VF && devfn < FAKE_FIRST_VF + s->nr_vfs);
 }
 
 #define LATE_ALIAS	PCI_DEVFN(0x1f, 7)
@@ -79,6 +93,11 @@ static int observer_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	unsigned int devfn;
 
 	s->probes++;
+	if (pdev->is_virtfn) {
+		if (!mock_iommu_programmed(s->iommu, pci_dev_id(pdev)))
+			s->unprogrammed++;
+		return 0;
+	}
 	for (devfn = 0; devfn < MAX_NR_DEVFNS; devfn++)
 		if (is_requester_id(s, devfn) &&
 		    !mock_iommu_programmed(s->iommu, PCI_DEVID(1, devfn)))
@@ -232,6 +251,69 @@ static void whole_subtree(struct kunit *test)
 	fake_pci_rescan(s->host);
 
 	expect_programmed(s, 1);
+}
+
+/* There all along, the IOMMU comes last. */
+static void late_iommu(struct kunit *test)
+{
+	struct setup *s = setup(test);
+
+	plug(s);
+	fake_pci_boot(s->host);
+	s->pdev = fake_pci_dev(s->host, NTB);
+	device_release_driver(&s->pdev->dev);
+	s->probes = 0;
+	s->unprogrammed = 0;
+	mock_iommu_register(s->iommu);
+	KUNIT_EXPECT_GE(test, device_attach(&s->pdev->dev), 0);
+
+	expect_programmed(s, 1);
+}
+
+static void disable_vfs(void *data)
+{
+	struct setup *s = data;
+
+	pci_lock_rescan_remove();
+	pci_disable_sriov(s->pdev);
+	pci_unlock_rescan_remove();
+	s->nr_vfs = 0;
+}
+
+/*
+ * Virtual functions come one by one, while their physical function is bound,
+ * each with a group of its own.
+ */
+static void virtual_functions(struct kunit *test)
+{
+	struct setup *s = setup(test);
+	int i;
+
+	if (!IS_ENABLED(CONFIG_PCI_IOV))
+		kunit_skip(test, "needs CONFIG_PCI_IOV");
+
+	switchtec_regs_plug(s->regs, s->host, &ntb_with_vfs);
+	fake_pci_add_all(s->host, vfs);
+	mock_iommu_register(s->iommu);
+	fake_pci_boot(s->host);
+	s->pdev = fake_pci_dev(s->host, NTB);
+	expect_programmed(s, 1);
+
+	s->nr_vfs = NR_VFS;
+	pci_lock_rescan_remove();
+	KUNIT_EXPECT_EQ(test, 0, pci_enable_sriov(s->pdev, NR_VFS));
+	pci_unlock_rescan_remove();
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, disable_vfs, s));
+	expect_programmed(s, 1 + NR_VFS);
+	for (i = 0; i < NR_VFS; i++)
+		KUNIT_EXPECT_FALSE(test,
+				   mock_iommu_same_group(s->pdev,
+							 fake_pci_dev(s->host,
+								      vfs[i].at)));
+
+	kunit_release_action(test, disable_vfs, s);
+	expect_programmed(s, 1 + NR_VFS);
 }
 
 /*
@@ -451,6 +533,8 @@ static struct kunit_case dma_alias_time_cases[] = {
 	KUNIT_CASE_PARAM(replaced, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(late_host, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(whole_subtree, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(late_iommu, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(virtual_functions, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(alias_is_neighbour, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(driver_adds_alias, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(bind_during_probe, mock_iommu_gen_params),

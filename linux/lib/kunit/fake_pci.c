@@ -30,6 +30,7 @@
 #define FAKE_CAP_EA		0x80
 #define FAKE_CAP_MSIX		0x90
 #define FAKE_CAP_ACS		0x100
+#define FAKE_CAP_SRIOV		0x140
 
 #define FAKE_WINDOW_SIZE	SZ_32M
 
@@ -384,6 +385,23 @@ static void init_msix(struct fake_pci_fn *fn, const struct fake_pci_desc *d)
 	cfg_put(fn, FAKE_CAP_MSIX + PCI_MSIX_PBA, 4, d->msix_table + 0x1000, 0);
 }
 
+static void init_sriov(struct fake_pci_fn *fn, const struct fake_pci_desc *d)
+{
+	cfg_put(fn, FAKE_CAP_ACS + 2, 2, 1 | FAKE_CAP_SRIOV << 4, 0);
+	cfg_put(fn, FAKE_CAP_SRIOV, 4, PCI_EXT_CAP_ID_SRIOV | 1 << 16, 0);
+	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_CTRL, 2, 0,
+		PCI_SRIOV_CTRL_VFE | PCI_SRIOV_CTRL_MSE);
+	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_INITIAL_VF, 2, d->vfs, 0);
+	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_TOTAL_VF, 2, d->vfs, 0);
+	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_NUM_VF, 2, 0, 0xffff);
+	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_FUNC_LINK, 1, fn->devfn, 0);
+	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_VF_OFFSET, 2, FAKE_FIRST_VF, 0);
+	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_VF_STRIDE, 2, 1, 0);
+	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_VF_DID, 2, FAKE_VF_DEVICE, 0);
+	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_SUP_PGSIZE, 4, 0x553, 0);
+	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_SYS_PGSIZE, 4, 0, ~0);
+}
+
 /* Chains the capabilities that were initialised, in order of their place */
 static void link_caps(struct fake_pci_fn *fn)
 {
@@ -462,6 +480,8 @@ struct fake_pci_fn *fake_pci_add(struct fake_pci_host *host,
 		cfg_put(fn, FAKE_CAP_ACS + PCI_ACS_CAP, 2, d->acs, 0);
 		cfg_put(fn, FAKE_CAP_ACS + PCI_ACS_CTRL, 2, d->acs, d->acs);
 	}
+	if (d->vfs)
+		init_sriov(fn, d);
 	link_caps(fn);
 
 	list_add_tail(&fn->list, &host->fns);

@@ -46,6 +46,9 @@ enum fake_pci_type {
  * @bar_size: bytes, powers of two; 32-bit memory BARs
  * @msix_vectors: size of the MSI-X table, which is in BAR 0 at @msix_table
  * @msix_table: offset in BAR 0, in bytes; the PBA follows 0x1000 later
+ * @vfs: how many virtual functions it has; they are described as endpoints of
+ *	their own, from device @FAKE_FIRST_VF on, where no scan looks for one.
+ *	Needs @acs
  */
 struct fake_pci_desc {
 	const char *at;
@@ -60,7 +63,13 @@ struct fake_pci_desc {
 	u32 bar_size[PCI_STD_NUM_BARS];
 	u16 msix_vectors;
 	u32 msix_table;
+	u16 vfs;
 };
+
+/* Offset of the first virtual function; the others follow one by one */
+#define FAKE_FIRST_VF	PCI_DEVFN(1, 0)
+/* Their device ID, whatever that of the physical function is */
+#define FAKE_VF_DEVICE	0x0002
 
 /**
  * struct fake_pci_regs_ops - what is behind the BARs of a function
