@@ -26,6 +26,7 @@ class Machine:
     platform: tuple[str, ...] = ()      # QEMU options of the board, IOMMU
     cmdline: str = ""                   # for the kernel
     needs: tuple[str, ...] = ()         # a QEMU device and its property
+    trace: tuple[str, ...] = ()         # QEMU's trace events to record
 
     def devices(self) -> Iterator[dict[str, Any]]:
         """The tree's devices: driver, id, bus, and their properties."""

@@ -58,6 +58,8 @@ class VM:
         self.log = LOGS / f"lab-{log_name or machine.name}-{kernel.label}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.write_bytes(b"")
+        self.trace = self.log.with_suffix(".trace")
+        self.trace.write_bytes(b"")
         self.scanned = 0            # bytes of the log already judged
         initramfs = build_initramfs(kernel)
 
@@ -104,6 +106,10 @@ class VM:
             "-chardev", f"socket,id=agent,fd={agent}",
             "-chardev", f"socket,id=qmp,fd={qmp}",
             "-mon", "chardev=qmp,mode=control"]
+        if self.machine.trace:
+            argv += ["-D", str(self.trace)]
+            for event in self.machine.trace:
+                argv += ["-trace", event]
         if arch == "x86_64":
             argv += ["-serial", "chardev:agent"]
         else:
@@ -126,6 +132,11 @@ class VM:
             log.seek(start)
             text = log.read().decode(errors="replace")
         return [line for line in text.splitlines() if line.strip()]
+
+    def traced(self, start: int = 0) -> list[str]:
+        """The trace events of QEMU so far, from number @start. What the guest
+        waited for is in it."""
+        return self.trace.read_text().splitlines()[start:]
 
     def flush_log(self) -> None:
         """Wait until all that the kernel has said so far is in the log: its

@@ -270,6 +270,29 @@ static void late_iommu(struct kunit *test)
 	expect_programmed(s, 1);
 }
 
+/* Bound before its IOMMU came, it is in a group as soon as its driver goes. */
+static void bound_before_iommu(struct kunit *test)
+{
+	const struct mock_iommu_param *param = test->param_value;
+	struct setup *s = setup(test);
+
+	if (param->kind != MOCK_IOMMU_FWSPEC)
+		kunit_skip(test, "without a fwspec it is in a group while bound");
+
+	plug(s);
+	fake_pci_boot(s->host);
+	mock_iommu_register(s->iommu);
+	s->pdev = fake_pci_dev(s->host, NTB);
+	KUNIT_ASSERT_NOT_NULL(test, s->pdev->dev.driver);
+	s->probes = 0;
+	s->unprogrammed = 0;
+
+	device_release_driver(&s->pdev->dev);
+	KUNIT_EXPECT_TRUE(test, device_iommu_mapped(&s->pdev->dev));
+	KUNIT_EXPECT_GE(test, device_attach(&s->pdev->dev), 0);
+	expect_programmed(s, 1);
+}
+
 static void disable_vfs(void *data)
 {
 	struct setup *s = data;
@@ -534,6 +557,7 @@ static struct kunit_case dma_alias_time_cases[] = {
 	KUNIT_CASE_PARAM(late_host, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(whole_subtree, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(late_iommu, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(bound_before_iommu, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(virtual_functions, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(alias_is_neighbour, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(driver_adds_alias, mock_iommu_gen_params),

@@ -10,6 +10,7 @@
  * driver makes of an alias, anything that needs a second CPU.
  */
 #include <kunit/test.h>
+#include <linux/iommu.h>
 #include <linux/pci.h>
 
 #include "fake_pci.h"
@@ -263,6 +264,67 @@ static void pcie_to_pci_bridge_unknown(struct kunit *test)
 	expect_same_group(test, &m, "02:01.0", "02:02.0");
 }
 
+static const struct fake_pci_desc two_ports[] = {
+	{ "00:01.0", FAKE_ROOT_PORT, .bus = 1, .acs = FAKE_ACS_FULL },
+	{ "00:02.0", FAKE_ROOT_PORT, .bus = 2, .acs = FAKE_ACS_FULL },
+	{ "02:00.0", FAKE_ENDPOINT },
+	{ }
+};
+
+static const struct fake_pci_desc refused[] = {
+	{ "01:00.0", FAKE_ENDPOINT },
+	{ }
+};
+
+/* The IOMMU serves all but one device, which no driver may take. */
+static void expect_one_refused(struct kunit *test, struct machine *m)
+{
+	struct device *dev = &fake_pci_dev(m->host, "01:00.0")->dev;
+
+	KUNIT_EXPECT_FALSE(test, device_iommu_mapped(dev));
+	KUNIT_EXPECT_EQ(test, -EPROBE_DEFER,
+			iommu_device_use_default_domain(dev));
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m->iommu, RID(0, 1, 0)));
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m->iommu, RID(2, 0, 0)));
+}
+
+/* Refused by one IOMMU, which goes, and taken by the next. */
+static void refused_late_iommu(struct kunit *test)
+{
+	struct machine m = machine(test, two_ports);
+
+	fake_pci_add_all(m.host, refused);
+	fake_pci_boot(m.host);
+	mock_iommu_refuse(m.iommu, RID(1, 0, 0));
+	kunit_warning_suppress(test)
+		mock_iommu_register(m.iommu);
+	expect_one_refused(test, &m);
+
+	mock_iommu_unregister(m.iommu);
+	mock_iommu_refuse(m.iommu, 0);
+	mock_iommu_register(m.iommu);
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(1, 0, 0)));
+}
+
+/* Refused when it is plugged in, and taken when it is found again. */
+static void refused_hot_add(struct kunit *test)
+{
+	struct machine m = machine(test, two_ports);
+
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+	mock_iommu_refuse(m.iommu, RID(1, 0, 0));
+	fake_pci_add_all(m.host, refused);
+	kunit_warning_suppress(test)
+		fake_pci_rescan(m.host);
+	expect_one_refused(test, &m);
+
+	mock_iommu_refuse(m.iommu, 0);
+	fake_pci_remove(m.host, "01:00.0");
+	fake_pci_rescan(m.host);
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(1, 0, 0)));
+}
+
 static struct kunit_case iommu_group_cases[] = {
 	KUNIT_CASE_PARAM(multifunction_cold, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(multifunction_hot_add, mock_iommu_gen_params),
@@ -277,6 +339,8 @@ static struct kunit_case iommu_group_cases[] = {
 	KUNIT_CASE_PARAM(switch_of_unknown_bridges_with_acs,
 			 mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(pcie_to_pci_bridge_unknown, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(refused_late_iommu, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(refused_hot_add, mock_iommu_gen_params),
 	{ }
 };
 

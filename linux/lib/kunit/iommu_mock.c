@@ -61,6 +61,7 @@ struct mock_iommu {
 
 	/* Set while nothing else goes on */
 	bool ignore_bridges;
+	u16 refused;			/* requester ID, 0: none */
 	struct pci_dev *hold_probe;
 	struct pci_dev *hold_release;
 	struct completion held;
@@ -103,6 +104,10 @@ static int change_rids(struct device *dev, bool pass)
 static int mock_attach_dev(struct iommu_domain *domain, struct device *dev,
 			   struct iommu_domain *old)
 {
+	u16 refused = to_mock(dev)->refused;
+
+	if (refused && refused == pci_dev_id(to_pci_dev(dev)))
+		return -EIO;
 	return change_rids(dev, true);
 }
 
@@ -254,6 +259,18 @@ struct device_node *mock_iommu_host_node(struct mock_iommu *mock)
 void mock_iommu_ignore_bridges(struct mock_iommu *mock)
 {
 	mock->ignore_bridges = true;
+}
+
+/**
+ * mock_iommu_refuse - Fail to attach a device, from now on
+ * @mock: the IOMMU
+ * @rid: its requester ID, 0 for no device at all
+ *
+ * The IOMMU core warns if this is the first attach.
+ */
+void mock_iommu_refuse(struct mock_iommu *mock, u16 rid)
+{
+	mock->refused = rid;
 }
 
 /* Without a fwspec to tell them apart the first IOMMU gets all devices */
