@@ -40,6 +40,10 @@ lab: deps		## boot the machines and run their tests; T=pattern, DEBUG=1
 bench: deps		## count the instructions of a boot, stock and series
 	@$(PYTHON) -m bench.boot
 
+.PHONY: model
+model: deps		## search all interleavings of the contract (Promela)
+	@$(PYTHON) -m model.run
+
 .PHONY: check
 check: deps		## checkpatch, sparse, W=1, kernel-doc, every patch builds
 	@$(PYTHON) -m scripts.check
