@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 from typing import Callable, Iterator, NoReturn, Optional, Sequence, TypeVar
 
@@ -139,8 +139,10 @@ def in_parallel(work: Sequence[Callable[[], Result]]) -> list[Result]:
         except BaseException:
             for future in futures:
                 future.cancel()
-            for child in list(CHILDREN):
-                kill_group(child)
+            # one that is just about to start is seen the next time
+            while wait(futures, timeout=0.1).not_done:
+                for child in list(CHILDREN):
+                    kill_group(child)
             raise
     return [future.result() for future in futures]
 
