@@ -32,6 +32,10 @@ kunit: deps		## run KUnit on the patched kernel; ARCH=um|x86_64|arm64, DEBUG=1
 prove: deps		## show that the tests of each fix fail without it
 	@$(PYTHON) -m scripts.kunit --prove
 
+.PHONY: same
+same: deps		## show that the kernel's own tests come to the same as before
+	@$(PYTHON) -m pytest scripts/test_same.py lab/test_iommufd.py
+
 .PHONY: lab
 lab: deps		## boot the machines and run their tests; T=pattern, DEBUG=1
 	@$(if $(debug),LAB_VARIANT=debug) $(PYTHON) -m pytest lab $(if $(T),-k '$(T)')

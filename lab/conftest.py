@@ -28,6 +28,9 @@ VARIANT = os.environ.get("LAB_VARIANT", "")
 # As many as cases take by turns; each costs memory, and CPU time when idle
 MAX_GUESTS = 8
 
+# of make same, which names it
+collect_ignore = ["test_iommufd.py"]
+
 
 class Pool:
     """Kernels built in this session, and guests that run, one of a kind."""

@@ -5,12 +5,13 @@ import os
 from pathlib import Path
 
 from lab import LabError
-from lab.kernel import Kernel
-from scripts.workbench import BUILD, locked, run_step
+from lab.kernel import ALONE, CONFIGS, Kernel
+from scripts.workbench import BUILD, kbuild, locked, run_step
 
 SOURCES = Path(__file__).resolve().parent / "guest"
 SHARED = SOURCES / "guest.c"
 COMPILERS = {"x86_64": "gcc", "arm64": "aarch64-linux-gnu-gcc"}
+TIMEOUT = CONFIGS / "selftest_timeout.h"
 FLAGS = ("-static", "-Os", "-s", "-std=gnu11", "-D_GNU_SOURCE",
          "-Wall", "-Wextra", "-Werror")
 
@@ -39,11 +40,39 @@ def build_programs(arch: str) -> list[Path]:
     return programs
 
 
+def build_selftests(kernel: Kernel) -> list[Path]:
+    """Compile iommufd's selftest from the sources of @kernel's tree."""
+    selftests = kernel.tree / "tools/testing/selftests"
+    out = BUILD / "lab" / f"selftests-{kernel.label}"
+    out.mkdir(parents=True, exist_ok=True)
+    run_step(f"install the headers of {kernel.label}",
+             kbuild(kernel.tree, kernel.out.name, kernel.arch, "headers"),
+             log=f"lab-headers-{kernel.label}")
+    programs = []
+    for name in ("iommufd", "iommufd_fail_nth"):
+        program = out / name
+        programs.append(program)
+        source = selftests / "iommu" / f"{name}.c"
+        if stale(program, source, TIMEOUT, Path(__file__)):
+            unfinished = program.with_suffix(".tmp")
+            run_step(f"compile selftest {name} of {kernel.label}",
+                     [COMPILERS[kernel.arch], "-static", "-O2", "-D_GNU_SOURCE=",
+                      "-Wall", "-Wno-unused-function",
+                      "-isystem", kernel.out / "usr/include", "-I", selftests,
+                      "-include", selftests / "kselftest_harness.h",
+                      "-include", TIMEOUT, "-o", unfinished, source, "-lcap"],
+                     log=f"lab-selftest-{kernel.label}-{name}")
+            unfinished.rename(program)
+    return programs
+
+
 def build_initramfs(kernel: Kernel) -> Path:
     """The initramfs for @kernel: the programs in /bin, /init, its modules."""
     out = BUILD / "lab"
     with locked(f"lab-guest-{kernel.arch}"):
         programs = build_programs(kernel.arch)
+        if kernel.variant == ALONE:
+            programs += build_selftests(kernel)
     modules = kernel.modules()
     lines = [f"dir {d} 0755 0 0" for d in
              ("/dev", "/proc", "/sys", "/tmp", "/bin", "/modules")]

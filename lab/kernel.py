@@ -15,6 +15,10 @@ CONFIGS = Path(__file__).resolve().parent / "kernel"
 LATE_ALIAS = CONFIGS / "edu_late_alias.h"
 ALIGNED = CONFIGS / "switchtec_aligned.h"
 
+# Names of fragments; that of ALONE is not added to the architecture's
+ALONE = "iommufd"
+VARIANTS = ("debug", ALONE)
+
 # What QEMU starts: ELF through PVH on x86-64, the flat image on arm64.
 IMAGES = {"x86_64": "vmlinux", "arm64": "arch/arm64/boot/Image"}
 
@@ -24,8 +28,12 @@ class Kernel:
     """A built kernel."""
     name: str       # "stock" or "series"
     arch: str
-    variant: str    # "" or "debug"
+    variant: str    # "" or one of VARIANTS
     out: Path       # kbuild's output directory
+
+    @property
+    def tree(self) -> Path:
+        return self.out.parent
 
     @property
     def image(self) -> Path:
@@ -58,7 +66,8 @@ def make_trees() -> None:
 
 def configure(tree: Path, out: Path, arch: str, variant: str) -> None:
     """Write .config from the fragments, and check that kconfig took them."""
-    fragments = [CONFIGS / f"{name}.config" for name in (arch, variant) if name]
+    fragments = [CONFIGS / f"{name}.config" for name in (arch, variant)
+                 if name and (variant != ALONE or name == variant)]
     for fragment in fragments:
         if not fragment.exists():
             raise LabError(f"no kernel configuration {fragment}")
@@ -112,7 +121,7 @@ def main() -> None:
                                      description=__doc__)
     parser.add_argument("name", choices=trees(), nargs="?", default="series")
     parser.add_argument("arch", choices=IMAGES, nargs="?", default="x86_64")
-    parser.add_argument("variant", choices=("", "debug"), nargs="?", default="")
+    parser.add_argument("variant", choices=("", *VARIANTS), nargs="?", default="")
     try:
         print(build_kernel(**vars(parser.parse_args())).image)
     except (LabError, StepFailed) as error:

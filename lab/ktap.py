@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Reads the results that a guest's test program prints as KTAP."""
+"""Reads the results that a guest's test program prints as KTAP, or as TAP 13
+as the kernel's selftests do."""
 
 import re
 from typing import Optional
@@ -14,7 +15,7 @@ def parse(text: str) -> list[Case]:
     """The results in @text. A plan that is not met is an error: a program
     that died half-way must not look like one that passed."""
     lines = [line.strip() for line in text.splitlines()]
-    if not lines or lines[0] != "KTAP version 1":
+    if not lines or lines[0] not in ("KTAP version 1", "TAP version 13"):
         raise LabError(f"not KTAP: {text[:200]!r}")
     planned: Optional[int] = None
     results: list[Case] = []

@@ -230,6 +230,17 @@ def test_ktap() -> None:
     assert skipped == Case("third", SKIPPED, "no IOMMU")
 
 
+def test_tap_of_selftests() -> None:
+    """What the kernel's own selftests print, in another frame."""
+    good, skipped = ktap.parse(
+        "TAP version 13\n1..2\n# Starting 2 tests from 1 test cases.\n"
+        "#  RUN           f.v.t ...\n#            OK  f.v.t\nok 1 f.v.t\n"
+        "ok 2 f.v.u # SKIP no memory\n# PASSED: 2 / 2 tests passed.\n"
+        "# Totals: pass:1 fail:0 xfail:0 xpass:0 skip:1 error:0\n")
+    assert (good.name, good.status) == ("f.v.t", PASSED)
+    assert skipped == Case("f.v.u", SKIPPED, "no memory")
+
+
 @pytest.mark.parametrize("text", [
     "", "ok 1 x\n", "KTAP version 1\n1..2\nok 1 x\n",
     "KTAP version 1\nok 1 x\n", "KTAP version 1\n1..1\nok 2 x\n",

@@ -40,6 +40,29 @@ def show(cases: Collection[Case]) -> None:
     say(count(case.status for case in cases))
 
 
+def compare(stock: Iterable[Case], series: Iterable[Case]) -> list[Case]:
+    """How cases came out with the series, against the stock kernel: a Case
+    each, which passed if nothing got worse. One that fails on both says so in
+    its name."""
+    before = {case.name: case for case in stock}
+    after = {case.name: case for case in series}
+    verdicts = []
+    for name in {**before, **after}:
+        old, new = before.get(name), after.get(name)
+        if not new:
+            verdicts.append(Case(name, FAILED, "did not run with the series"))
+        elif new.status == PASSED or (old and old.status == SKIPPED == new.status):
+            verdicts.append(new)
+        elif old and old.status == FAILED == new.status:
+            verdicts.append(Case(f"{name} (fails without the series too)", PASSED,
+                                 new.log))
+        else:
+            verdicts.append(Case(name, FAILED, f"{new.status} with the series, "
+                                 f"{old.status if old else 'absent'} without it:\n"
+                                 f"{new.log}"))
+    return verdicts
+
+
 def report_cases(subtests: SubTests, cases: Iterable[Case]) -> None:
     """Make each case a result of its own in pytest's report and count."""
     for case in cases:

@@ -48,6 +48,8 @@ PACKAGES = {
     # the machines of the lab
     "qemu-system-x86": "qemu-system-x86_64",
     "qemu-system-arm": "qemu-system-aarch64",
+    # make same: iommufd's selftest
+    "libcap-dev": "/usr/include/sys/capability.h",
     # make model
     "spin": "spin",
     # make qemu

@@ -7,6 +7,9 @@ kernel without that patch: build/stock, the base with the tests alone.
 
 DEBUG=1 runs them on a kernel with the lab's debug options, as KASAN and
 lockdep. A splat in the log fails any run.
+
+The kernel's own suites of what the series changes have a kernel of their own, and
+come to the same on build/stock and on the series (make same).
 """
 
 import argparse
@@ -25,11 +28,14 @@ from lab import LabError, splats
 from lab.machines import QEMU_BINARY
 from lab.vm import qemu_binary
 from scripts import patchset, tree
-from scripts.cases import FAILED, PASSED, SKIPPED, Case, show
+from scripts.cases import FAILED, PASSED, SKIPPED, Case, compare, show
 from scripts.workbench import (BUILD, LINUX, PATCHES, ROOT, STOCK, StepFailed,
                                die, in_parallel, jobs, locked, run_step)
 
 KUNITCONFIG = "lib/kunit/iommu_group.kunitconfig"
+OWN_CONFIG = ROOT / "scripts/own.kunitconfig"
+# which needs what ours needs, but not our suites
+NOT_OURS = "--filter=module!=iommu_group_kunit"
 DEBUG_CONFIG = ROOT / "lab/kernel/debug.config"
 GUARDS = PATCHES / "guards"
 CROSS = {"arm64": "aarch64-linux-gnu-"}
@@ -123,10 +129,11 @@ class Kernel:
     where: Path            # its tree
     arch: str
     debug: bool = False
+    own: bool = False      # for the kernel's own suites
 
     @property
     def kind(self) -> str:
-        return f"{self.arch}-debug" if self.debug else self.arch
+        return (self.arch + "-debug" * self.debug + "-own" * self.own)
 
     @property
     def name(self) -> str:
@@ -137,6 +144,7 @@ class Kernel:
         return [sys.executable, "tools/testing/kunit/kunit.py", verb,
                 f"--kunitconfig={KUNITCONFIG}",
                 *([f"--kunitconfig={DEBUG_CONFIG}"] if self.debug else []),
+                *([f"--kunitconfig={OWN_CONFIG}"] if self.own else []),
                 f"--build_dir=.kunit-{self.kind}", f"--arch={self.arch}",
                 f"--make_options=CC=ccache {cross}gcc",
                 *([f"--cross_compile={cross}"] if cross else []), *more]
@@ -164,14 +172,16 @@ def splat_case(output: str) -> Case:
     return Case(SPLATS, FAILED if found else PASSED, "\n".join(found))
 
 
-def run(where: Path, arch: str, debug: bool = False) -> list[Case]:
+def run(where: Path, arch: str, debug: bool = False,
+        own: bool = False) -> list[Case]:
     """Build the kernel of the tree @where for its KUnit suites and run them."""
-    kernel = Kernel(where, arch, debug)
+    kernel = Kernel(where, arch, debug, own)
     with locked(f"kunit-{where.name}-{kernel.kind}"):
         kernel.build()
         output = kernel.boot(f"Run the {kernel.name}",
                              f"kunit-{kernel.kind}-{where.name}",
-                             "--raw_output=all", *ARGUMENTS.get(arch, ()))
+                             "--raw_output=all", *([NOT_OURS] if own else []),
+                             *ARGUMENTS.get(arch, ()))
     cases, log = parse(output), splat_case(output)
     if log.status == FAILED or all(case.name != BROKEN for case in cases):
         cases.append(log)
@@ -281,6 +291,18 @@ def prove() -> list[Case]:
     verdicts = [Case("patches/guards", FAILED, complaint)
                 for complaint in check_guards(guards, patchset.load())]
     return verdicts + judge(run_each(STOCK, "um"), guards)
+
+
+def same() -> list[Case]:
+    """Run the kernel's own suites on the stock kernel and the series."""
+    results = {where: run(where, "um", own=True) for where in (STOCK, LINUX)}
+    # what is wrong with a run as a whole excuses nothing in the other one
+    runs = [Case(f"{where.name}: {case.name}", case.status, case.log)
+            for where, cases in results.items()
+            for case in cases if case.name in (BROKEN, SPLATS)]
+    return runs + compare(*([case for case in cases
+                             if case.name not in (BROKEN, SPLATS)]
+                            for cases in results.values()))
 
 
 def main() -> None:

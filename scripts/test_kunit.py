@@ -10,7 +10,8 @@ import pytest
 from pytest_subtests import SubTests
 
 from scripts import kunit, patchset, tree
-from scripts.cases import FAILED, PASSED, SKIPPED, Case, report_cases
+from scripts.cases import (FAILED, PASSED, SKIPPED, Case, compare,
+                           report_cases)
 from scripts.kunit import Guards
 from scripts.workbench import LINUX, StepFailed
 
@@ -139,6 +140,26 @@ def test_guard_must_fail_on_stock(status: str | None, verdict: str,
 def test_unlisted_failure_on_stock() -> None:
     found = kunit.judge([Case("a.b", FAILED, "log")], Guards({}, {}))
     assert found[0].status == FAILED and "does not list it" in found[0].log
+
+
+@pytest.mark.parametrize("stock, series, verdict", [
+    (PASSED, PASSED, PASSED), (SKIPPED, SKIPPED, SKIPPED), (FAILED, FAILED, PASSED),
+    (FAILED, PASSED, PASSED), (PASSED, FAILED, FAILED), (PASSED, SKIPPED, FAILED),
+    (PASSED, None, FAILED), (FAILED, None, FAILED), (None, FAILED, FAILED),
+    (SKIPPED, FAILED, FAILED)])
+def test_compare(stock: str | None, series: str | None, verdict: str) -> None:
+    """Nothing may get worse; what fails on both says so."""
+    found, = compare(*([Case("a.b", status)] if status else []
+                       for status in (stock, series)))
+    assert found.status == verdict
+    assert ("without the series too" in found.name) == (stock == series == FAILED)
+
+
+def test_a_broken_run_is_not_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if both are."""
+    monkeypatch.setattr(kunit, "run", lambda *_, **__: [
+        Case("a.b", PASSED), Case(kunit.BROKEN, FAILED)])
+    assert [case.status for case in kunit.same()] == [FAILED, FAILED, PASSED]
 
 
 @pytest.mark.long(minutes=6)
