@@ -22,10 +22,11 @@ local byte RETRY;	/* dev->iommu vanished in the unlocked window: start over */
 local byte ALIAS;	/* test and set of an alias are one step against "finished" */
 local byte TOPO;	/* below a bridge that does not isolate, look at all devices */
 local byte KEEP;	/* a device that cannot be attached keeps a dev->iommu, so defers */
-local byte AGAIN;	/* a device without a group is probed when it loses its driver */
+local byte REPLAY;	/* binding a driver probes a device that nobody has probed */
 local byte REFUSE;	/* as KEEP, for one whose probe_device() failed */
 local byte FW;		/* the IOMMU layer's dma_configure() never claims the domain */
-local byte GOING;	/* bind: no group because the device is going is an error */
+local byte STOP;	/* no driver binds once removal has stopped the device */
+local byte COMMON;	/* an alias of both devices makes them aliases, too */
 local byte HOLD;	/*
 			 * unregister: 1 waits for a driver that is being tried, 2 unbinds
 			 * too, 3 has the driver core do so by a device link, 4 and
@@ -81,11 +82,12 @@ bool allow[N];		/* drivers may bind */
 bool added[N];
 bool finished[N];
 bool gone[N];		/* PCI_DEV_REMOVED */
-bool dead[N];		/* device_del() lets no driver in any more */
+bool dead[N];		/* kill_device(): no driver gets in any more */
 bool removed[N];	/* device_del() is over */
 bool refused[N];	/* the IOMMU driver failed */
 bool waiting[N];	/* for a deferred probe */
-bool exc[N];		/* excused: bound without an IOMMU, or it unregistered later */
+bool exc[N];		/* excused: bound without an IOMMU and not bound since,
+			 * or it unregistered later */
 byte drv[N];		/* dev->driver: 0 NULL, 1 really_probe() runs, 2 bound */
 bool iommu[N];		/* dev->iommu is there */
 byte fw[N];		/* IDs in the fwspec, 0 no fwspec */
@@ -118,7 +120,8 @@ byte actors, done;
 /* iommu_device_is_finished() */
 #define READY(d)	(!PASSES || (finished[d] && !(REL && gone[d])))
 /* pci_devs_are_dma_aliases() */
-#define ALIASES(a, b)	((al[a] & (1 << b)) || (al[b] & (1 << a)))
+#define ALIASES(a, b)	((al[a] & (1 << b)) || (al[b] & (1 << a)) || \
+			 (COMMON && (al[a] & al[b])))
 #define USERS(g)	(grp[B] == g || grp[X] == g || grp[Y] == g)
 #define MEMBER(d, g)	(grp[d] == g && listedin[d])
 #define MEMBERS(g)	(MEMBER(B, g) || MEMBER(X, g) || MEMBER(Y, g))
@@ -183,7 +186,7 @@ inline DEVICE_GROUP(d, g)
 /*
  * of_iommu_configure() and its like, one section under iommu_probe_device_lock.
  * err 1: no such IOMMU, 2: -EPROBE_DEFER. made: it was the first to see the
- * device and has to "replay" the probe.
+ * device and has to "replay" the probe; mainline does with OF, not with ACPI.
  */
 inline READ_FIRMWARE(d, err, made)
 {
@@ -196,7 +199,7 @@ inline READ_FIRMWARE(d, err, made)
 			if
 			:: !listed -> err = 1
 			:: listed && !iommu[d] && !ready -> err = 2
-			:: else -> made = !iommu[d]; iommu[d] = 1; fw[d] = al[d]
+			:: else -> made = (REPLAY && !iommu[d]); iommu[d] = 1; fw[d] = al[d]
 			fi
 		fi
 	}
@@ -212,7 +215,7 @@ inline USE_DEFAULT(d, g, err)
 			g = grp[d];
 			if
 			:: !g && iommu[d] -> err = 2
-			:: !g && !iommu[d] -> err = (GOING && gone[d] -> 3 : 0)
+			:: !g && !iommu[d] -> err = 0
 			:: g ->
 				RULE(P5, galive[g] && listedin[d] == 1);
 				if
@@ -252,7 +255,7 @@ inline UNBIND(d, g)
 				fi
 			:: else
 			fi;
-			drv[d] = 0; exc[d] = 0; g = 0
+			drv[d] = 0; exc[d] = (exc[d] && !g); g = 0
 		}
 	:: else
 	fi
@@ -335,7 +338,9 @@ inline PROBE(d, mine, pend, g, go, again, err, made, bad)
 				if
 				:: HOLD == 4 && link[d] == 2 ->
 					iommu[d] = 0; fw[d] = 0; go = 0; err = 2
-				:: else -> DEVICE_GROUP(d, g); grp[d] = g
+				:: else ->
+					DEVICE_GROUP(d, g); grp[d] = g;
+					exc[d] = (exc[d] && drv[d])
 				fi
 			}
 		:: else
@@ -414,7 +419,7 @@ inline RELEASE(d, g, ours)
 	:: else
 	fi;
 	if
-	:: ours && !(iommu[d] && grp[d])
+	:: ours && !(iommu[d] && (grp[d] || refused[d]))
 	:: else ->
 		g = grp[d];
 		if
@@ -442,18 +447,12 @@ inline RELEASE(d, g, ours)
 }
 
 /* device_release_driver() */
-inline RELEASE_DRIVER(d, g, go, again, err, made, none, bad)
+inline RELEASE_DRIVER(d, g)
 {
 	LOCK(dlock[d]);
 	if
 	:: drv[d] == 2 ->
-		UNBIND(d, g);
-		if	/* BUS_NOTIFY_UNBOUND_DRIVER */
-		:: AGAIN && !grp[d] ->
-			PROBE(d, 0, none, g, go, again, err, made, bad);
-			atomic { err = 0; made = 0; bad = 0 }
-		:: else
-		fi
+		UNBIND(d, g)
 	:: else
 	fi;
 	UNLOCK(dlock[d])
@@ -642,7 +641,7 @@ inline REGISTER(d, pend, g, go, again, err, made, bad, failed)
  * __device_release_driver() of the IOMMU's driver, before its remove(). A pass
  * over the links that finds nobody in the way is made under their lock.
  */
-inline UNBIND_CONSUMERS(d, g, go, again, err, made, none, bad)
+inline UNBIND_CONSUMERS(d, g, again)
 {
 	leaving = 1;
 	again = 1;
@@ -666,7 +665,7 @@ inline UNBIND_CONSUMERS(d, g, go, again, err, made, none, bad)
 		};
 		if
 		:: again ->
-			RELEASE_DRIVER(d, g, go, again, err, made, none, bad);
+			RELEASE_DRIVER(d, g);
 			atomic { again = 1; d = 0 }
 		:: else
 		fi
@@ -685,7 +684,7 @@ inline UNREGISTER(d, g)
 	do
 	:: d < N ->
 		if
-		:: klist[d] && iommu[d] && grp[d] ->
+		:: klist[d] && iommu[d] && (grp[d] || refused[d]) ->
 			if
 			:: HOLD == 1 || HOLD == 2 ->
 				LOCK(dlock[d]);
@@ -722,7 +721,7 @@ proctype Iommu()
 		:: failed -> UNREGISTER(d, g)
 		:: !failed && IOMMU > 1 && round == 1 ->
 			if
-			:: HOLD > 2 -> UNBIND_CONSUMERS(d, g, go, again, err, made, none, bad)
+			:: HOLD > 2 -> UNBIND_CONSUMERS(d, g, again)
 			:: else
 			fi;
 			UNREGISTER(d, g)
@@ -760,20 +759,23 @@ proctype Driver()
 /* pci_stop_and_remove_bus_device_locked(X), or the first half of it only */
 proctype Remove()
 {
-	byte g, none, err;
-	bool go, again, made, bad;
+	byte g;
 
 	LOCK(rescan_lock);
 	if
 	:: added[X] ->
-		added[X] = (REMOVE == 2);
-		RELEASE_DRIVER(X, g, go, again, err, made, none, bad);
+		added[X] = (REMOVE == 2);	/* pci_stop_dev() */
+		if
+		:: STOP && REMOVE == 1 -> atomic { dlock[X] == 0 -> dead[X] = 1 }
+		:: else
+		fi;
+		RELEASE_DRIVER(X, g);
 		if
 		:: REMOVE == 1 ->
 			gone[X] = 1;		/* pci_destroy_dev() */
 			atomic { dlock[X] == 0 -> dead[X] = 1 };	/* device_del() */
 			klist[X] = 0;		/* a walk may still hold a reference */
-			RELEASE_DRIVER(X, g, go, again, err, made, none, bad);
+			RELEASE_DRIVER(X, g);
 			RELEASE(X, g, 0);	/* BUS_NOTIFY_REMOVED_DEVICE */
 			removed[X] = 1
 		:: else
@@ -809,7 +811,7 @@ proctype LateAlias()
 
 #define GROUPED(d)	(grp[d] && listedin[d] == 1 && gdef[grp[d]])
 #define NONE(d)		(!grp[d] && !listedin[d] && \
-			 (!iommu[d] || (refused[d] && !removed[d])))
+			 (!iommu[d] || (refused[d] && !removed[d] && listed)))
 #define OWN(d, g)	(grp[d] == g && drv[d] == 2 && !exc[d])
 #define OWNERS(g)	((OWN(B, g) -> 1 : 0) + (OWN(X, g) -> 1 : 0) + (OWN(Y, g) -> 1 : 0))
 
@@ -834,7 +836,7 @@ inline AT_REST(d)
 	od;
 	if
 	:: listed && !removed[X] && !refused[Y] && grp[X] && grp[Y] ->
-		RULE(P3, SAME(X, Y) == (ALIASY || NONISO))
+		RULE(P3, SAME(X, Y) == (ALIASY || NONISO || (al[X] & al[Y]) != 0))
 	:: else
 	fi;
 	if
@@ -859,10 +861,11 @@ init
 			now.ALIAS = setting("ALIAS");
 			now.TOPO = setting("TOPO");
 			now.KEEP = setting("KEEP");
-			now.AGAIN = setting("AGAIN");
+			now.REPLAY = setting("REPLAY");
 			now.REFUSE = setting("REFUSE");
 			now.FW = setting("FW");
-			now.GOING = setting("GOING");
+			now.STOP = setting("STOP");
+			now.COMMON = setting("COMMON");
 			now.HOLD = setting("HOLD");
 			now.FWSPEC = setting("FWSPEC");
 			now.ALIASY = setting("ALIASY");

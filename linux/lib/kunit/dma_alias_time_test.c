@@ -42,6 +42,11 @@ static const struct fake_pci_desc neighbour = {
 	NEIGHBOUR, FAKE_ENDPOINT, .acs = FAKE_ACS_FULL
 };
 
+/* With the proxy IDs of the first */
+static const struct fake_pci_desc second_ntb = {
+	NEIGHBOUR, .class = NTB_CLASS, .acs = FAKE_ACS_FULL
+};
+
 #define NR_VFS		2
 
 static const struct fake_pci_desc ntb_with_vfs = {
@@ -67,6 +72,8 @@ struct setup {
 	unsigned int probes;
 	unsigned int unprogrammed;	/* requester IDs, in all its probes */
 	bool add_alias;			/* it tries to */
+
+	struct pci_dev *rebind;		/* when the driver goes */
 };
 
 /* A driver has no other way to find the test that it works for */
@@ -93,7 +100,7 @@ static int observer_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	unsigned int devfn;
 
 	s->probes++;
-	if (pdev->is_virtfn) {
+	if (pdev->devfn) {
 		if (!mock_iommu_programmed(s->iommu, pci_dev_id(pdev)))
 			s->unprogrammed++;
 		return 0;
@@ -108,6 +115,14 @@ static int observer_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	return 0;
 }
 
+static void observer_remove(struct pci_dev *pdev)
+{
+	struct setup *s = current_setup;
+
+	if (s->rebind && s->rebind != pdev)
+		KUNIT_EXPECT_LE(s->test, device_attach(&s->rebind->dev), 0);
+}
+
 static const struct pci_device_id observer_ids[] = {
 	{ PCI_VENDOR_ID_MICROSEMI, PCI_ANY_ID, PCI_ANY_ID, PCI_ANY_ID,
 	  NTB_CLASS, ~0 },
@@ -118,6 +133,7 @@ static struct pci_driver observer = {
 	.name = "kunit-dma-alias",
 	.id_table = observer_ids,
 	.probe = observer_probe,
+	.remove = observer_remove,
 };
 
 static void unregister_observer(void *data)
@@ -270,7 +286,10 @@ static void late_iommu(struct kunit *test)
 	expect_programmed(s, 1);
 }
 
-/* Bound before its IOMMU came, it is in a group as soon as its driver goes. */
+/*
+ * Bound before its IOMMU came, and passed over by it: the next driver has the
+ * IOMMU, which is nothing to warn of.
+ */
 static void bound_before_iommu(struct kunit *test)
 {
 	const struct mock_iommu_param *param = test->param_value;
@@ -284,12 +303,15 @@ static void bound_before_iommu(struct kunit *test)
 	mock_iommu_register(s->iommu);
 	s->pdev = fake_pci_dev(s->host, NTB);
 	KUNIT_ASSERT_NOT_NULL(test, s->pdev->dev.driver);
+	KUNIT_EXPECT_FALSE(test, device_iommu_mapped(&s->pdev->dev));
 	s->probes = 0;
 	s->unprogrammed = 0;
 
 	device_release_driver(&s->pdev->dev);
-	KUNIT_EXPECT_TRUE(test, device_iommu_mapped(&s->pdev->dev));
-	KUNIT_EXPECT_GE(test, device_attach(&s->pdev->dev), 0);
+	kunit_warning_suppress(test) {
+		KUNIT_EXPECT_GE(test, device_attach(&s->pdev->dev), 0);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 0);
+	}
 	expect_programmed(s, 1);
 }
 
@@ -360,6 +382,43 @@ static void alias_is_neighbour(struct kunit *test)
 	expect_programmed(s, 1);
 }
 
+/* Two devices have aliases in common: no IOMMU can tell their DMA apart. */
+static void alias_in_common(struct kunit *test)
+{
+	struct setup *s = setup(test);
+
+	fake_pci_boot(s->host);
+	mock_iommu_register(s->iommu);
+	plug(s);
+	switchtec_regs_plug(s->regs, s->host, &second_ntb);
+	fake_pci_rescan(s->host);
+
+	KUNIT_EXPECT_TRUE(test,
+			  mock_iommu_same_group(fake_pci_dev(s->host, NTB),
+						fake_pci_dev(s->host, NEIGHBOUR)));
+	KUNIT_EXPECT_EQ(test, 2, s->probes);
+	KUNIT_EXPECT_EQ(test, 0, s->unprogrammed);
+}
+
+/*
+ * The devices of a bus are stopped one by one and then removed. A driver that
+ * is tried in between must not get one: an IOMMU would leave it alone.
+ */
+static void bind_during_remove(struct kunit *test)
+{
+	struct setup *s = setup(test);
+
+	plug(s);
+	switchtec_regs_plug(s->regs, s->host, &second_ntb);
+	fake_pci_boot(s->host);
+	KUNIT_EXPECT_EQ(test, 2, s->probes);
+
+	/* The last on the bus is stopped first */
+	s->rebind = fake_pci_dev(s->host, NEIGHBOUR);
+	fake_pci_remove(s->host, "00:01.0");
+	KUNIT_EXPECT_EQ(test, 2, s->probes);
+}
+
 /* An alias that a driver adds in its probe is too late: nothing changes. */
 static void driver_adds_alias(struct kunit *test)
 {
@@ -394,16 +453,6 @@ static int register_iommu(void *data)
 	struct setup *s = data;
 
 	mock_iommu_register(s->iommu);
-	return 0;
-}
-
-/* A driver that binds waits for it, which the IOMMU core warns of */
-static int register_iommu_at_bind(void *data)
-{
-	struct setup *s = data;
-
-	kunit_warning_suppress(s->test)
-		mock_iommu_register(s->iommu);
 	return 0;
 }
 
@@ -450,7 +499,7 @@ static void bind_during_probe(struct kunit *test)
 	s->unprogrammed = 0;
 
 	mock_iommu_hold_probe(s->iommu, s->pdev);
-	iommu = start(s, register_iommu_at_bind);
+	iommu = start(s, register_iommu);
 	mock_iommu_wait_held(s->iommu);
 	driver = start(s, attach_driver);
 	msleep(A_WHILE);
@@ -560,6 +609,8 @@ static struct kunit_case dma_alias_time_cases[] = {
 	KUNIT_CASE_PARAM(bound_before_iommu, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(virtual_functions, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(alias_is_neighbour, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(alias_in_common, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(bind_during_remove, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(driver_adds_alias, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(bind_during_probe, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(remove_during_probe, mock_iommu_gen_params),

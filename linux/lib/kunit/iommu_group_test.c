@@ -288,41 +288,63 @@ static void expect_one_refused(struct kunit *test, struct machine *m)
 	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m->iommu, RID(2, 0, 0)));
 }
 
+typedef void fail_fn(struct mock_iommu *iommu, u16 rid);
+
 /* Refused by one IOMMU, which goes, and taken by the next. */
-static void refused_late_iommu(struct kunit *test)
+static void refused_late_iommu(struct kunit *test, fail_fn *fail)
 {
 	struct machine m = machine(test, two_ports);
 
 	fake_pci_add_all(m.host, refused);
 	fake_pci_boot(m.host);
-	mock_iommu_refuse(m.iommu, RID(1, 0, 0));
-	kunit_warning_suppress(test)
-		mock_iommu_register(m.iommu);
+	fail(m.iommu, RID(1, 0, 0));
+	mock_iommu_register(m.iommu);
 	expect_one_refused(test, &m);
 
 	mock_iommu_unregister(m.iommu);
-	mock_iommu_refuse(m.iommu, 0);
+	KUNIT_EXPECT_EQ(test, 0,
+			iommu_device_use_default_domain(&fake_pci_dev(m.host, "01:00.0")->dev));
+	fail(m.iommu, 0);
 	mock_iommu_register(m.iommu);
 	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(1, 0, 0)));
 }
 
 /* Refused when it is plugged in, and taken when it is found again. */
-static void refused_hot_add(struct kunit *test)
+static void refused_hot_add(struct kunit *test, fail_fn *fail)
 {
 	struct machine m = machine(test, two_ports);
 
 	fake_pci_boot(m.host);
 	mock_iommu_register(m.iommu);
-	mock_iommu_refuse(m.iommu, RID(1, 0, 0));
+	fail(m.iommu, RID(1, 0, 0));
 	fake_pci_add_all(m.host, refused);
-	kunit_warning_suppress(test)
-		fake_pci_rescan(m.host);
+	fake_pci_rescan(m.host);
 	expect_one_refused(test, &m);
 
-	mock_iommu_refuse(m.iommu, 0);
+	fail(m.iommu, 0);
 	fake_pci_remove(m.host, "01:00.0");
 	fake_pci_rescan(m.host);
 	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(1, 0, 0)));
+}
+
+static void unattached_late_iommu(struct kunit *test)
+{
+	refused_late_iommu(test, mock_iommu_fail_attach);
+}
+
+static void unattached_hot_add(struct kunit *test)
+{
+	refused_hot_add(test, mock_iommu_fail_attach);
+}
+
+static void unprobed_late_iommu(struct kunit *test)
+{
+	refused_late_iommu(test, mock_iommu_fail_probe);
+}
+
+static void unprobed_hot_add(struct kunit *test)
+{
+	refused_hot_add(test, mock_iommu_fail_probe);
 }
 
 static struct kunit_case iommu_group_cases[] = {
@@ -339,8 +361,10 @@ static struct kunit_case iommu_group_cases[] = {
 	KUNIT_CASE_PARAM(switch_of_unknown_bridges_with_acs,
 			 mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(pcie_to_pci_bridge_unknown, mock_iommu_gen_params),
-	KUNIT_CASE_PARAM(refused_late_iommu, mock_iommu_gen_params),
-	KUNIT_CASE_PARAM(refused_hot_add, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(unattached_late_iommu, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(unattached_hot_add, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(unprobed_late_iommu, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(unprobed_hot_add, mock_iommu_gen_params),
 	{ }
 };
 

@@ -61,7 +61,8 @@ struct mock_iommu {
 
 	/* Set while nothing else goes on */
 	bool ignore_bridges;
-	u16 refused;			/* requester ID, 0: none */
+	u16 fail_probe;			/* requester ID, 0: none */
+	u16 fail_attach;		/* the same */
 	struct pci_dev *hold_probe;
 	struct pci_dev *hold_release;
 	struct completion held;
@@ -101,12 +102,15 @@ static int change_rids(struct device *dev, bool pass)
 	return 0;
 }
 
+static bool is_rid_of(u16 rid, struct device *dev)
+{
+	return rid && rid == pci_dev_id(to_pci_dev(dev));
+}
+
 static int mock_attach_dev(struct iommu_domain *domain, struct device *dev,
 			   struct iommu_domain *old)
 {
-	u16 refused = to_mock(dev)->refused;
-
-	if (refused && refused == pci_dev_id(to_pci_dev(dev)))
+	if (is_rid_of(to_mock(dev)->fail_attach, dev))
 		return -EIO;
 	return change_rids(dev, true);
 }
@@ -142,6 +146,8 @@ static struct iommu_device *mock_probe_device(struct device *dev)
 
 	if (registered->hold_probe == to_pci_dev(dev))
 		hold(registered);
+	if (is_rid_of(registered->fail_probe, dev))
+		return ERR_PTR(-EIO);
 	return &registered->iommu;
 }
 
@@ -262,15 +268,23 @@ void mock_iommu_ignore_bridges(struct mock_iommu *mock)
 }
 
 /**
- * mock_iommu_refuse - Fail to attach a device, from now on
+ * mock_iommu_fail_probe - Fail in the probe_device() of a device, from now on
  * @mock: the IOMMU
  * @rid: its requester ID, 0 for no device at all
- *
- * The IOMMU core warns if this is the first attach.
  */
-void mock_iommu_refuse(struct mock_iommu *mock, u16 rid)
+void mock_iommu_fail_probe(struct mock_iommu *mock, u16 rid)
 {
-	mock->refused = rid;
+	mock->fail_probe = rid;
+}
+
+/**
+ * mock_iommu_fail_attach - Fail to attach a device, from now on
+ * @mock: the IOMMU
+ * @rid: its requester ID, 0 for no device at all
+ */
+void mock_iommu_fail_attach(struct mock_iommu *mock, u16 rid)
+{
+	mock->fail_attach = rid;
 }
 
 /* Without a fwspec to tell them apart the first IOMMU gets all devices */

@@ -35,7 +35,8 @@ const void *mock_iommu_gen_params(struct kunit *test, const void *prev,
 struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind);
 struct device_node *mock_iommu_host_node(struct mock_iommu *iommu);
 void mock_iommu_ignore_bridges(struct mock_iommu *iommu);
-void mock_iommu_refuse(struct mock_iommu *iommu, u16 rid);
+void mock_iommu_fail_probe(struct mock_iommu *iommu, u16 rid);
+void mock_iommu_fail_attach(struct mock_iommu *iommu, u16 rid);
 void mock_iommu_register(struct mock_iommu *iommu);
 void mock_iommu_unregister(struct mock_iommu *iommu);
 void mock_iommu_hold_probe(struct mock_iommu *iommu, struct pci_dev *pdev);
