@@ -38,7 +38,8 @@ same: deps		## show that the kernel's own tests come to the same as before
 
 .PHONY: lab
 lab: deps		## boot the machines and run their tests; T=pattern, DEBUG=1
-	@$(if $(debug),LAB_VARIANT=debug) $(PYTHON) -m pytest lab $(if $(T),-k '$(T)')
+	@$(if $(debug),LAB_VARIANT=debug) $(PYTHON) -m pytest lab $(if $(T),-k '$(T)') || \
+		{ status=$$?; [ $$status != 5 ] || echo "no case matches T='$(T)'" >&2; exit $$status; }
 
 .PHONY: bench
 bench: deps		## count the instructions of a boot, stock and series
@@ -83,3 +84,4 @@ distclean:		## remove all of build/
 .PHONY: help
 help:			## print this
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+	@echo 'with all: KERNEL=source QEMU=program KVM=1 FORCE=1 (README.md)'

@@ -11,7 +11,6 @@ from typing import Any, Iterator, Optional
 EDU = ("0x1234", "0x11e8")      # has a late alias: kernel/edu_late_alias.h
 
 # PCI Express device/port types (PCI_EXP_TYPE_*), -1: conventional
-CONVENTIONAL = -1
 PORT_TYPES = (4, 5, 6)          # root port, switch upstream, downstream
 PCIE_TO_PCI, PCI_TO_PCIE = 7, 8
 

@@ -7,7 +7,6 @@ QEMU's "qtest" protocol is a line for each access and one for its answer.
 """
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -222,8 +221,3 @@ class Bench:
 
     def put(self, endpoint: int, offset: int, value: int, size: int = 4) -> None:
         self.write(self.gas(endpoint) + offset, size, value)
-
-
-def environment_program() -> str | None:
-    """A QEMU that the user named."""
-    return os.environ.get("QEMU")

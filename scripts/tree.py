@@ -338,7 +338,7 @@ def make_tree(force: bool = False) -> base.Base:
         switch_stock(stock, force)
         write_stamp(series, on.commit)
         say(f"build/linux: {len(series.patches)} patches on Linux {on.version}; "
-            f"build/stock: the {len(series.tests)} that only add tests")
+            f"build/stock: {len(series.tests)} of them, tests only")
         return on
 
 
