@@ -43,6 +43,8 @@ class Pool:
         if (name, arch) not in self.kernels:
             if not self.kernels:
                 make_trees()
+            # a build takes minutes, and guests that idle would prolong it
+            self.close()
             self.kernels[name, arch] = build_kernel(name, arch, VARIANT)
         return self.kernels[name, arch]
 
@@ -61,6 +63,10 @@ class Pool:
     def close(self) -> None:
         for vm in self.guests.values():
             vm.close()
+        self.guests.clear()
+
+
+POOL = pytest.StashKey[Pool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,10 +84,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def pool() -> Iterator[Pool]:
+def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
     pool = Pool()
+    request.session.stash[POOL] = pool
     yield pool
     pool.close()
+
+
+def pytest_runtest_teardown(item: pytest.Item,
+                            nextitem: Optional[pytest.Item]) -> None:
+    """Guests that no case asks for any more leave the CPU to what comes next."""
+    pool = item.session.stash.get(POOL, None)
+    if pool and "pool" not in getattr(nextitem, "fixturenames", ()):
+        pool.close()
 
 
 @pytest.fixture(params=list(trees()))
