@@ -9,8 +9,10 @@ ARCH ?= um
 export KERNEL FORCE T KVM ARM64
 # kernels with KASAN, lockdep and the like: lab/kernel/debug.config
 debug := $(filter 1,$(DEBUG))
+# or that find data races: lab/kernel/kcsan.config
+variant := $(if $(filter 1,$(KCSAN)),kcsan,$(if $(debug),debug))
 # kbuild and git take these for themselves, or would hand them on to them
-unexport ARCH DEBUG MAKEFLAGS MFLAGS MAKELEVEL
+unexport ARCH DEBUG KCSAN MAKEFLAGS MFLAGS MAKELEVEL
 
 ifeq ($(wildcard $(PYTHON)),)
 $(error $(PYTHON) is missing: as root: apt-get install python3)
@@ -37,8 +39,8 @@ same: deps		## show that the kernel's own tests come to the same as before
 	@$(PYTHON) -m pytest scripts/test_same.py lab/test_iommufd.py
 
 .PHONY: lab
-lab: deps		## boot the machines and run their tests; T=pattern, DEBUG=1
-	@$(if $(debug),LAB_VARIANT=debug) $(PYTHON) -m pytest lab $(if $(T),-k '$(T)') || \
+lab: deps		## boot the machines and run their tests; T=pattern, DEBUG=1, KCSAN=1
+	@$(if $(variant),LAB_VARIANT=$(variant)) $(PYTHON) -m pytest lab $(if $(T),-k '$(T)') || \
 		{ status=$$?; [ $$status != 5 ] || echo "no case matches T='$(T)'" >&2; exit $$status; }
 
 .PHONY: bench

@@ -11,7 +11,8 @@ series. Markers say the rest:
                        is an expected failure until it passes.
   expected_log("re")   a line that would be a splat is part of the case
 
-LAB_VARIANT=debug runs everything on kernels with KASAN, UBSAN and lockdep.
+LAB_VARIANT=debug runs everything on kernels with KASAN, UBSAN and lockdep,
+LAB_VARIANT=kcsan on kernels that find data races, judged by test_races.py.
 """
 
 import os
@@ -19,7 +20,8 @@ from typing import Iterator, Optional
 
 import pytest
 
-from lab.kernel import Kernel, build_kernel, make_trees, trees
+from lab import kcsan
+from lab.kernel import KCSAN, Kernel, build_kernel, make_trees, trees
 from lab.machines import MACHINES
 from lab.vm import VM
 
@@ -28,8 +30,8 @@ VARIANT = os.environ.get("LAB_VARIANT", "")
 # As many as cases take by turns; each costs memory, and CPU time when idle
 MAX_GUESTS = 8
 
-# of make same, which names it
-collect_ignore = ["test_iommufd.py"]
+# of make same, which names it; and of use on kernels that find races only
+collect_ignore = ["test_iommufd.py"] + ["test_races.py"] * (VARIANT != KCSAN)
 
 
 class Pool:
@@ -38,6 +40,7 @@ class Pool:
     def __init__(self) -> None:
         self.kernels: dict[tuple[str, str], Kernel] = {}
         self.guests: dict[tuple[str, str], VM] = {}
+        self.races: dict[str, list[kcsan.Race]] = {name: [] for name in trees()}
 
     def kernel(self, name: str, arch: str) -> Kernel:
         if (name, arch) not in self.kernels:
@@ -122,8 +125,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:
                           for name in pyfuncitem._fixtureinfo.argnames})
     except BaseException as raised:
         error = raised
-    found = guest.new_splats(m.args[0] for m in
-                             pyfuncitem.iter_markers("expected_log"))
+    expected = [m.args[0] for m in pyfuncitem.iter_markers("expected_log")]
+    if VARIANT == KCSAN:
+        # test_races.py sees to them
+        expected.append(kcsan.TITLE)
+    found = guest.new_splats(expected)
+    if VARIANT == KCSAN:
+        races = pyfuncitem.session.stash[POOL].races
+        races[guest.kernel.name] += kcsan.races(guest.lines())
     if error or found:
         # The next case gets a machine that nobody has touched
         guest.close()

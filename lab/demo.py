@@ -26,7 +26,7 @@ from lab.groups import rid_text
 from lab.kernel import Kernel, build_kernel, make_trees
 from lab.machines import MACHINES, Machine
 from lab.ntb import (FAULT, NoModel, copy, linked, plugged, qemu_with_model,
-                     total, why_not)
+                     rebind_host_bridge, total, why_not)
 from lab.vm import VM
 from scripts.workbench import StepFailed, die, say
 
@@ -146,6 +146,10 @@ def exercise_ntb(vm: VM, iommu: str) -> Iterator[NTBRow]:
     vm.remove("ntb-b")
     vm.rescan()
     yield talk(vm, iommu, "rescanned", "ntb-b", "ntb-a")
+    if vm.machine.arch == "arm64":
+        # elsewhere the host bridge is no device that a driver could leave
+        rebind_host_bridge(vm)
+        yield talk(vm, iommu, "late host", "ntb-b", "ntb-a")
 
 
 def run(kernel: Kernel, machine: Machine,

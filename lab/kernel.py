@@ -14,10 +14,12 @@ from scripts.workbench import (LINUX, STOCK, StepFailed, die, kbuild, locked,
 CONFIGS = Path(__file__).resolve().parent / "kernel"
 LATE_ALIAS = CONFIGS / "edu_late_alias.h"
 ALIGNED = CONFIGS / "switchtec_aligned.h"
+RACE = CONFIGS / "kcsan_control.h"
 
 # Names of fragments; that of ALONE is not added to the architecture's
 ALONE = "iommufd"
-VARIANTS = ("debug", ALONE)
+KCSAN = "kcsan"
+VARIANTS = ("debug", KCSAN, ALONE)
 
 # What QEMU starts: ELF through PVH on x86-64, the flat image on arm64.
 IMAGES = {"x86_64": "vmlinux", "arm64": "arch/arm64/boot/Image"}
@@ -97,7 +99,9 @@ def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
     out = tree / ("-".join(filter(None, (f".lab-{arch}", variant))))
     kernel = Kernel(name, arch, variant, out)
     # kbuild names sources relative to its output directory, see kbuild()
-    flags = [f"CFLAGS_pci-sysfs.o=-include {os.path.relpath(LATE_ALIAS, out)}"]
+    included = [LATE_ALIAS] + [RACE] * (variant == KCSAN)
+    flags = ["CFLAGS_pci-sysfs.o=" + " ".join(
+        f"-include {os.path.relpath(path, out)}" for path in included)]
     if (name, arch) == ("stock", "arm64"):
         flags.append("CFLAGS_ntb_hw_switchtec.o=-include " +
                      os.path.relpath(ALIGNED, out))

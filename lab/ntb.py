@@ -19,6 +19,8 @@ from scripts import qemu
 from scripts.workbench import StepFailed
 
 TOOL = "/sys/kernel/debug/ntb_tool"
+# QEMU's "virt" board has one
+HOST_BRIDGE = ("/sys/bus/platform/drivers/pci-host-generic", "4010000000.pcie")
 LINK_TIMEOUT = 15.0
 BIND_TIMEOUT = 60.0
 
@@ -168,6 +170,14 @@ def plugged(vm: VM, **properties: Any) -> Iterator[str]:
     yield "ntb-hot"
     vm.device_del("ntb-hot")
     plug_b(vm)
+
+
+def rebind_host_bridge(vm: VM) -> None:
+    """Let the host bridge go with all that is below it, and come back."""
+    use(vm)
+    driver, bridge = HOST_BRIDGE
+    for file in ("unbind", "bind"):
+        write(vm, f"{driver}/{file}", bridge)
 
 
 def plug_b(vm: VM, wait: bool = True) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Iterator, Optional
 import pytest
 
 import lab.vm
-from lab import LabError, ktap, splats
+from lab import LabError, kcsan, ktap, splats
 from lab.conftest import Pool, judge_defect
 from lab.groups import State
 from lab.kernel import Kernel
@@ -187,6 +187,22 @@ def test_machine_tree() -> None:
 ])
 def test_splat_patterns(line: str, is_splat: bool) -> None:
     assert bool(splats.find([line])) == is_splat
+
+
+def test_races_in_a_log() -> None:
+    """Two functions and who called them; a report without an end, as the rest
+    of the log, is passed over."""
+    rule = "=" * 66
+    report = (f"{rule}\nBUG: KCSAN: data-race in add_one.isra.0 / next_bit\n\n"
+              "write to 0xffff of 4 bytes by task 1 on cpu 0:\n"
+              " add_one.isra.0+0x1/0x2\n a+0x1/0x2\n b+0x1/0x2\n c+0x1/0x2\n"
+              " far+0x1/0x2\n\nread to 0xffff of 4 bytes by task 2 on cpu 1:\n"
+              f" next_bit+0x1/0x2\n group+0x1/0x2\n\n{rule}\nafterwards\n")
+    log = [f"[    1.000001] {line}" for line in report.splitlines()]
+    (race,) = kcsan.races(log + log[:3])
+    assert race.name == "add_one / next_bit"
+    assert race.near == {"add_one", "a", "b", "c", "next_bit", "group"}
+    assert splats.find(log) and not splats.find(log, [kcsan.TITLE])
 
 
 def device(bdf: str, parent: str = "", **facts: Any) -> dict[str, Any]:

@@ -12,21 +12,20 @@ from typing import Iterator
 
 import pytest
 
+from lab import LabError
 from lab.groups import rid_of
-from lab.machines import MACHINES, VTD, Machine
+from lab.machines import MACHINES, SMMUV3, VIRTIO, VTD, Machine
 from lab.ntb import (FAULT, NoModel, copy, linked, plug_b, plugged,
-                     qemu_with_model, read, seen, tool, total, until, use,
-                     why_not, write)
+                     qemu_with_model, read, rebind_host_bridge, seen, tool,
+                     total, until, use, why_not, write)
 from lab.vm import VM
 from qemu.bench import dbmsg
 
 PERF_TRIES, PERF_TIMEOUT = 10, 2.0
 REBINDS, SETTLE = 10, 0.1            # seconds: less than what the link takes
-MIB = 1 << 20
+MIB, PAGE = 1 << 20, 1 << 12
 # Neither the driver's table nor the quirk knows this ID
 ALIEN = 0x9999
-# QEMU's "virt" board has one
-HOST_BRIDGE = ("pci-host-generic", "4010000000.pcie")
 
 # Everything that an NTB can be at boot; each name-a has its name-b
 KINDS = f"""
@@ -52,23 +51,49 @@ KINDS = f"""
         switchtec-ntb,switch=alien,partition=0,model=gen3,x-device-id={ALIEN} alien-a
     pcie-root-port,addr=b                                   port-alien-b
         switchtec-ntb,switch=alien,partition=1,model=gen3,x-device-id={ALIEN} alien-b
-    pcie-root-port,addr=c                                   port-dead
-        switchtec-ntb,switch=dead,dead=on                   dead
+    pcie-root-port,addr=c,pref64-reserve=32M                port-dead
+"""
+
+# One whose proxy ID is the requester ID of another device
+NEAR = """
     switchtec-ntb,addr=10,switch=near,partition=0,proxy-base=0x88,proxies=2  near-a
     virtio-rng-pci,addr=11                                  neighbour
     pcie-root-port,addr=d                                   port-near-b
         switchtec-ntb,switch=near,partition=1               near-b
 """
 
-MACHINES["ntb-vtd-kinds"] = Machine("ntb-vtd-kinds", KINDS, platform=VTD)
+for kind, tree in (("kinds", KINDS), ("near", NEAR)):
+    for machine in (
+            Machine(f"ntb-vtd-{kind}", tree, platform=VTD),
+            Machine(f"ntb-virtio-{kind}", tree, platform=VIRTIO,
+                    trace=("virtio_iommu_attach",)),
+            Machine(f"ntb-smmuv3-{kind}", tree, arch="arm64", platform=SMMUV3,
+                    cmdline="pci=hpmmioprefsize=32M")):
+        MACHINES[machine.name] = machine
 
 pair = pytest.mark.machine("ntb-vtd")
 every_iommu = pytest.mark.parametrize("iommu", [
     pytest.param(name, marks=pytest.mark.machine(f"ntb-{name}"))
     for name in ("vtd", "virtio", "amd", "smmuv3")])
 smmuv3 = pytest.mark.machine("ntb-smmuv3")
-kinds = pytest.mark.machine("ntb-vtd-kinds")
+
+
+def on_each(kind: str, **marks: pytest.MarkDecorator) -> pytest.MarkDecorator:
+    """Run a case on this kind's machine of each IOMMU; @marks: for some."""
+    return pytest.mark.parametrize("iommu", [
+        pytest.param(name, marks=[
+            pytest.mark.machine(f"ntb-{name}-{kind}"),
+            *([marks[name]] if name in marks else [])])
+        for name in ("vtd", "virtio", "smmuv3")])
+
+
+kinds = on_each("kinds")
 faults = pytest.mark.expected_log(FAULT)
+
+# How the kernel names the requester of a request that was refused; the driver
+# of SMMUv3 has it abort them without a word
+FAULT_OF = {"vtd": r"Request device \[{proxy}\]",
+            "virtio": "unknown fault from EP {rid} "}
 
 LATE_ALIAS = ("a final fixup adds the proxy IDs after the group is formed; "
               "needs groups formed from finished devices")
@@ -215,21 +240,23 @@ def test_network(vm: VM, iommu: str) -> None:
 # Every kind of NTB
 
 @kinds
-def test_behind_switch(vm: VM) -> None:
+def test_behind_switch(vm: VM, iommu: str) -> None:
     """One side below a PCIe switch; PCI100x IDs."""
     check_works(vm, "pci100x-a", "pci100x-b")
     assert not not_programmed(vm, "pci100x-b", [8, 9, 10, 11])
 
 
 @kinds
-def test_512_entries(vm: VM) -> None:
+def test_512_entries(vm: VM, iommu: str) -> None:
     """A full table: each devfn twice, the endpoint's own among them."""
     check_works(vm, "full-a", "full-b")
     assert not not_programmed(vm, "full-a", list(range(256)))
 
 
-@kinds
-def test_proxy_id_of_a_neighbour(vm: VM) -> None:
+@on_each("near", smmuv3=pytest.mark.defect(
+    "arm-smmu-v3 gives up on the second device with a stream ID", fixed=False))
+@pytest.mark.expected_log("arm-smmu-v3 .*event 0x")
+def test_proxy_id_of_a_neighbour(vm: VM, iommu: str) -> None:
     """A proxy ID that is another device's: one group, one domain."""
     check_works(vm, "near-a", "near-b")
     functions = vm.state().functions
@@ -240,43 +267,73 @@ def test_proxy_id_of_a_neighbour(vm: VM) -> None:
 @kinds
 @pytest.mark.defect(HALF_A_MAP, fixed=True)
 @faults
-def test_partition_above_31(vm: VM) -> None:
+def test_partition_above_31(vm: VM, iommu: str) -> None:
     check_works(vm, "high-a", "high-b")
 
 
 @kinds
 @pytest.mark.defect(NO_GEN6, fixed=True)
 @faults
-def test_gen6(vm: VM) -> None:
+def test_gen6(vm: VM, iommu: str) -> None:
     check_works(vm, "gen6-a", "gen6-b")
 
 
-@kinds
-def test_dead(vm: VM) -> None:
+@on_each("kinds", smmuv3=pytest.mark.defect(
+    "the quirk reads beyond the BAR, which arm64 does not survive", fixed=True))
+@pytest.mark.expected_log("BUG: |Oops|Kernel panic")            # on stock
+def test_dead(vm: VM, iommu: str) -> None:
     """A device that answers all ones gets no alias, and stops nobody."""
-    dead = vm.bdf("dead")
-    bus, state = rid_of(dead) & 0xff00, vm.state()
-    assert state.domains is not None
-    assert [r for r in state.domains if r & 0xff00 == bus] in (
-        [], [rid_of(dead)])
+    try:
+        vm.device_add("switchtec-ntb", "dead", "port-dead", switch="dead",
+                      dead=True)
+    except LabError:
+        if vm.running():
+            raise
+        raise AssertionError("the guest is gone") from None
+    bdf, state = vm.bdf("dead"), vm.state()
+    bus = rid_of(bdf) & 0xff00
+    if iommu == "vtd":
+        assert state.domains is not None
+        known = set(state.domains)
+    elif iommu == "virtio":
+        known = {int(line.rpartition("=")[2]) for line in vm.traced()}
+    else:
+        # its tables cannot be seen
+        assert state.functions[bdf].group is not None
+        known = {rid_of(bdf)}
+    assert {rid for rid in known if rid & 0xff00 == bus} == {rid_of(bdf)}
+    assert not [line for line in vm.lines()
+                if bdf in line and "DMA alias" in line]
+    vm.device_del("dead")
 
 
 @kinds
 @faults
-def test_without_aliases(vm: VM) -> None:
+def test_without_aliases(vm: VM, iommu: str) -> None:
     """The control: an ID that no quirk knows is bound by hand. All requests
-    are refused, with a fault for the proxy ID, and the link stays down."""
-    if not vm.state().functions[vm.bdf("alien-a")].driver:
+    are refused, with a fault for the proxy ID; no link, no copy, no network."""
+    a, b = "alien-a", "alien-b"
+    if not vm.state().functions[vm.bdf(a)].driver:
         write(vm, "/sys/bus/pci/drivers/switchtec/new_id", f"11f8 {ALIEN:04x}")
-    assert not linked(vm, "alien-a", "alien-b")
-    for name in ("alien-a", "alien-b"):
-        assert not total(vm, name, "arrived")
+    assert not linked(vm, a, b)
     # The IOMMU holds one fault at a time; that of one side may be lost
-    proxies = [vm.bdf(name)[:-len("00.0")] + "01.0" for name in
-               ("alien-a", "alien-b") if total(vm, name, "refused")]
-    assert proxies and until(lambda: any(
-        f"Request device [{proxy}]" in line for line in vm.lines()
-        for proxy in proxies))
+    proxies = [vm.bdf(name)[:-len("00.0")] + "01.0" for name in (a, b)
+               if total(vm, name, "refused")]
+    assert proxies
+    assert iommu not in FAULT_OF or until(lambda: any(
+        re.search(FAULT_OF[iommu].format(proxy=re.escape(proxy),
+                                         rid=rid_of(proxy)), line)
+        for line in vm.lines() for proxy in proxies))
+
+    copied = vm.run("ntb-copy", tool(vm, a), tool(vm, b), PAGE, check=False)
+    assert copied.returncode, copied.stdout
+    if (vm.kernel.name, iommu) == ("series", "vtd"):
+        # on stock see test_network; and it pings for a while
+        use(vm, "ntb_transport", "ntb_netdev")
+        sent = vm.run("ntb-net", vm.bdf(a), vm.bdf(b), PAGE, check=False)
+        assert "no answer to" in sent.stderr, sent.stderr
+    for name in (a, b):
+        assert not total(vm, name, "arrived")
 
 
 # NTBs that come later
@@ -331,8 +388,5 @@ def test_removed_and_rescanned(vm: VM, iommu: str) -> None:
 def test_host_bridge_bound_after_iommu(vm: VM) -> None:
     """The host bridge goes with all that is below it, and comes back while
     the IOMMU is there."""
-    use(vm)
-    driver, bridge = HOST_BRIDGE
-    for file in ("unbind", "bind"):
-        write(vm, f"/sys/bus/platform/drivers/{driver}/{file}", bridge)
+    rebind_host_bridge(vm)
     check_works(vm, "ntb-a", "ntb-b")

@@ -6,6 +6,7 @@ QEMU= names another QEMU binary; KVM=1 uses the host's CPU instead of TCG.
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -59,10 +60,21 @@ class VM:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.write_bytes(b"")
         self.trace = self.log.with_suffix(".trace")
-        self.trace.write_bytes(b"")
         self.scanned = 0            # bytes of the log already judged
         initramfs = build_initramfs(kernel)
+        try:
+            self._start(initramfs, cmdline)
+        except LabError:
+            if self.qemu.returncode != -signal.SIGABRT:
+                raise
+            # QEMU's own assertion, no verdict on the guest: with two CPUs,
+            # one can meet a memory map that the other is about to replace
+            self.note("QEMU has aborted; once more")
+            self._start(initramfs, cmdline)
 
+    def _start(self, initramfs: Path, cmdline: str) -> None:
+        """Start QEMU and wait until the guest answers."""
+        self.trace.write_bytes(b"")
         qmp_host, qmp_guest = socket.socketpair()
         agent_host, agent_guest = socket.socketpair()
         argv = self._command(initramfs, qmp_guest.fileno(),

@@ -3,7 +3,9 @@
  * KUnit tests of what pci_add_dma_alias() answers.
  *
  * Aliases are for fixups to add, so a fixup of a device that only this file
- * knows asks the questions.
+ * knows asks the questions, and a driver that comes too late.
+ *
+ * Not verified here: -ENOMEM.
  */
 #include <kunit/test.h>
 #include <linux/bitmap.h>
@@ -31,6 +33,7 @@ static struct {
 	int one;
 	int again;
 	int last;
+	int late;
 } answers;
 
 static void alias_fixup(struct pci_dev *pdev)
@@ -87,6 +90,63 @@ static void when_finished(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, pci_add_dma_alias(pdev, 8, 1));
 }
 
+/* What the kernel said since @log began of an alias that it refused */
+static void expect_refusal(struct kunit *test, struct fake_pci_log *log,
+			   const char *alias)
+{
+	const char *line;
+	int n = 0;
+
+	while ((line = fake_pci_log_next(log))) {
+		if (!strstr(line, "alias"))
+			continue;
+		n++;
+		KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(line, alias), "%s", line);
+		KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(line, "too late"), "%s",
+					  line);
+	}
+	KUNIT_EXPECT_EQ(test, 1, n);
+}
+
+static int late_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	answers.late = pci_add_dma_alias(pdev, PCI_DEVFN(2, 1), 1);
+	return 0;
+}
+
+static const struct pci_device_id late_ids[] = {
+	{ PCI_DEVICE(TEST_VENDOR, TEST_DEVICE) },
+	{ }
+};
+
+static struct pci_driver late_driver = {
+	.name = "kunit-late-alias",
+	.id_table = late_ids,
+	.probe = late_probe,
+};
+
+static void unregister_late_driver(void *unused)
+{
+	pci_unregister_driver(&late_driver);
+}
+
+/* A driver's probe is too late: it is told, and so is the administrator. */
+static void from_driver(struct kunit *test)
+{
+	struct pci_dev *pdev = boot(test);
+	struct fake_pci_log *log = fake_pci_log(test, ENDPOINT);
+
+	KUNIT_ASSERT_EQ(test, 0, pci_register_driver(&late_driver));
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, unregister_late_driver,
+						  NULL));
+	KUNIT_EXPECT_PTR_EQ(test, &late_driver.driver, pdev->dev.driver);
+	KUNIT_EXPECT_EQ(test, -EBUSY, answers.late);
+	KUNIT_EXPECT_FALSE(test, test_bit(PCI_DEVFN(2, 1),
+					  pdev->dma_alias_mask));
+	expect_refusal(test, log, " 02.1:");
+}
+
 /* An IOMMU driver that learns of one from firmware may still add it. */
 static void from_firmware(struct kunit *test)
 {
@@ -99,6 +159,7 @@ static void from_firmware(struct kunit *test)
 static struct kunit_case dma_alias_error_cases[] = {
 	KUNIT_CASE(from_fixup),
 	KUNIT_CASE(when_finished),
+	KUNIT_CASE(from_driver),
 	KUNIT_CASE(from_firmware),
 	{ }
 };

@@ -14,6 +14,7 @@
 #include <kunit/device.h>
 #include <kunit/test.h>
 #include <linux/io.h>
+#include <linux/kmsg_dump.h>
 #include <linux/list.h>
 #include <linux/logic_iomem.h>
 #include <linux/module.h>
@@ -664,4 +665,51 @@ struct pci_dev *fake_pci_dev(struct fake_pci_host *host, const char *at)
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, put_dev, pdev));
 	return pdev;
+}
+
+struct fake_pci_log {
+	struct kmsg_dump_iter iter;
+	const char *at;
+	char line[SZ_1K];
+};
+
+/**
+ * fake_pci_log - Read from here on what the kernel says of a function
+ * @test: the test, which is skipped if the kernel says nothing at all
+ * @at: where the function is
+ *
+ * Return: What fake_pci_log_next() needs, until the test ends.
+ */
+struct fake_pci_log *fake_pci_log(struct kunit *test, const char *at)
+{
+	struct fake_pci_log *log;
+
+	if (!IS_ENABLED(CONFIG_PRINTK))
+		kunit_skip(test, "needs CONFIG_PRINTK");
+
+	log = kunit_kzalloc(test, sizeof(*log), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, log);
+	log->at = at;
+	kmsg_dump_rewind(&log->iter);
+	log->iter.cur_seq = log->iter.next_seq;
+	return log;
+}
+
+/**
+ * fake_pci_log_next - The next line of the kernel's log that names the function
+ * @log: from fake_pci_log()
+ *
+ * Return: The line, until the next call, or NULL if there is none.
+ */
+const char *fake_pci_log_next(struct fake_pci_log *log)
+{
+	size_t len;
+
+	while (kmsg_dump_get_line(&log->iter, false, log->line,
+				  sizeof(log->line) - 1, &len)) {
+		log->line[len] = '\0';
+		if (strstr(log->line, log->at))
+			return log->line;
+	}
+	return NULL;
 }

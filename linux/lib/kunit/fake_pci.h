@@ -113,4 +113,8 @@ struct pci_dev *fake_pci_dev(struct fake_pci_host *host, const char *at);
 bool fake_pci_owns(struct pci_dev *pdev);
 void fake_pci_pull(struct fake_pci_fn *fn);
 
+struct fake_pci_log;
+struct fake_pci_log *fake_pci_log(struct kunit *test, const char *at);
+const char *fake_pci_log_next(struct fake_pci_log *log);
+
 #endif
