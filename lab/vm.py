@@ -29,6 +29,8 @@ RUN_TIMEOUT = 60.0
 HOTPLUG_TIMEOUT = 60.0
 LAST_LINES = 20
 
+BUSY = "guest is busy"      # QEMU, of a slot whose power indicator blinks
+
 # The IO-APIC's timer test counts ticks during a busy loop: on a loaded host
 # the guest's CPU does not run, and the kernel panics
 CMDLINE = {"x86_64": "no_timer_check", "arm64": ""}
@@ -301,8 +303,18 @@ class VM:
     def device_del(self, *names: str) -> None:
         """Unplug the functions of one device; wait until all are gone."""
         with self._explained(f"unplug {', '.join(names)}"):
-            # One request takes all functions of a slot with it
-            self.qmp.execute("device_del", id=names[0])
+            deadline = time.monotonic() + HOTPLUG_TIMEOUT
+            while True:
+                try:
+                    # One request takes all functions of a slot with it
+                    self.qmp.execute("device_del", id=names[0])
+                    break
+                except LabError as error:
+                    # The guest still works on the slot: it has just booted
+                    if (BUSY not in str(error) or
+                            time.monotonic() > deadline):
+                        raise
+                    time.sleep(0.2)
             left = set(names)
             while left:
                 event = self.qmp.wait_event(
