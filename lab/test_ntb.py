@@ -280,7 +280,7 @@ def test_gen6(vm: VM, iommu: str) -> None:
 
 @on_each("kinds", smmuv3=pytest.mark.defect(
     "the quirk reads beyond the BAR, which arm64 does not survive", fixed=True))
-@pytest.mark.expected_log("BUG: |Oops|Kernel panic")            # on stock
+@pytest.mark.expected_log("Kernel panic")       # on stock; nobody survives one
 def test_dead(vm: VM, iommu: str) -> None:
     """A device that answers all ones gets no alias, and stops nobody."""
     try:
@@ -311,7 +311,8 @@ def test_dead(vm: VM, iommu: str) -> None:
 @faults
 def test_without_aliases(vm: VM, iommu: str) -> None:
     """The control: an ID that no quirk knows is bound by hand. All requests
-    are refused, with a fault for the proxy ID; no link, no copy, no network."""
+    are refused, with a fault for the proxy ID, and so there is no link: no
+    window and no network either."""
     a, b = "alien-a", "alien-b"
     if not vm.state().functions[vm.bdf(a)].driver:
         write(vm, "/sys/bus/pci/drivers/switchtec/new_id", f"11f8 {ALIEN:04x}")
@@ -325,8 +326,10 @@ def test_without_aliases(vm: VM, iommu: str) -> None:
                                          rid=rid_of(proxy)), line)
         for line in vm.lines() for proxy in proxies))
 
+    # Those reads are the first step of all else: without a link the driver
+    # offers no window that a copy could go through
     copied = vm.run("ntb-copy", tool(vm, a), tool(vm, b), PAGE, check=False)
-    assert copied.returncode, copied.stdout
+    assert "not connected" in copied.stderr, copied
     if (vm.kernel.name, iommu) == ("series", "vtd"):
         # on stock see test_network; and it pings for a while
         use(vm, "ntb_transport", "ntb_netdev")
