@@ -7,7 +7,10 @@ W=1 or of kernel-doc that it does not have on the base. Only files that one of
 the two configurations builds are compiled.
 """
 
+import argparse
+import dataclasses
 import functools
+import json
 import os
 import re
 import sys
@@ -20,8 +23,9 @@ from scripts import base, git, patchset, series, tree
 from scripts.cases import FAILED, PASSED, SKIPPED, Case, show
 from scripts.kunit import KUNITCONFIG
 from scripts.patchset import Commit
-from scripts.workbench import (BUILD, LINUX, LOGS, StepFailed, die, in_parallel,
-                               kbuild, locked, run_step)
+from scripts.workbench import (BUILD, LINUX, LOGS, StepFailed, die,
+                               end_on_sigterm, in_parallel, kbuild, locked,
+                               run_step)
 
 BISECT = BUILD / "bisect"  # a worktree that stands at one commit after the other
 BUILD_TIME = 1800          # seconds for one build
@@ -214,11 +218,19 @@ def check() -> list[Case]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python3 -m scripts.check",
+                                     description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", type=Path, help="where the results go, too")
+    arguments = parser.parse_args()
+    end_on_sigterm()
     try:
         cases = check()
     except StepFailed as error:
         die(str(error))
     show(cases)
+    if arguments.json:
+        arguments.json.write_text(json.dumps([dataclasses.asdict(case)
+                                              for case in cases]))
     sys.exit(any(case.status == FAILED for case in cases))
 
 

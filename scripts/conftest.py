@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 """A workbench of its own for each test: a copy of the scripts, and a kernel of
-a few small files."""
+a few small files. And make check, which runs beside all other tests."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Iterator, Optional
 
 import pytest
 
 from scripts import git
-from scripts.workbench import ROOT
+from scripts.cases import Case
+from scripts.workbench import LOGS, ROOT, kill_group, say
 
 # of make same, which names it
 collect_ignore = ["test_same.py"]
@@ -152,3 +156,43 @@ def bench(empty: Bench) -> Bench:
     git.git(empty.linux, "commit", "-a", "--amend", "--no-edit", **AUTHOR)
     empty.run("refresh")
     return empty
+
+
+class Background:
+    """make check, in the time that other tests leave idle: a guest that boots
+    keeps one processor busy, most of the time."""
+
+    def __init__(self) -> None:
+        LOGS.mkdir(parents=True, exist_ok=True)
+        self.results = LOGS / "check.json"
+        self.results.unlink(missing_ok=True)
+        self.log = LOGS / "check.log"
+        say(f"make check runs in the background: {self.log}")
+        with self.log.open("wb") as out:
+            self.child = subprocess.Popen(
+                ["nice", "-n", "19", sys.executable, "-m", "scripts.check",
+                 "--json", str(self.results)], cwd=ROOT, stdin=subprocess.DEVNULL,
+                stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def cases(self) -> list[Case]:
+        """Wait for its end, showing what it says from here on."""
+        with self.log.open(errors="replace") as log:
+            log.seek(0, os.SEEK_END)
+            while self.child.poll() is None:
+                sys.stdout.write(log.read())
+                sys.stdout.flush()
+                time.sleep(1)
+        assert self.results.exists(), self.log.read_text(errors="replace")
+        return [Case(**case) for case in json.loads(self.results.read_text())]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def checked(request: pytest.FixtureRequest) -> Iterator[Optional[Background]]:
+    """Begun with the first test, if it is asked for at all."""
+    if not any(item.nodeid.endswith("test_check.py::test_series")
+               for item in request.session.items):
+        yield None
+        return
+    background = Background()
+    yield background
+    kill_group(background.child)

@@ -6,6 +6,7 @@ from pytest_subtests import SubTests
 
 from scripts import check
 from scripts.cases import report_cases
+from scripts.conftest import Background
 
 
 @pytest.mark.parametrize("line, text", [
@@ -30,5 +31,5 @@ def test_kernel_doc_warning() -> None:
 
 
 @pytest.mark.long(minutes=10)
-def test_series(subtests: SubTests) -> None:
-    report_cases(subtests, check.check())
+def test_series(subtests: SubTests, checked: Background) -> None:
+    report_cases(subtests, checked.cases())

@@ -69,6 +69,14 @@ def kill_group(child: subprocess.Popen) -> None:
             child.wait(MERCY)
 
 
+def keep_nice(child: subprocess.Popen) -> None:
+    """Where the kernel shares the CPU among sessions first, a new session has
+    forgotten how nice its parent is."""
+    if nice := os.nice(0):
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{child.pid}/autogroup").write_text(str(nice))
+
+
 def end_on_sigterm() -> None:
     """Let SIGTERM end the program as an exception does, children included."""
     if threading.current_thread() is threading.main_thread() \
@@ -108,6 +116,7 @@ def run_step(title: str, argv: Sequence[str | Path], *, cwd: Path = ROOT,
                                  start_new_session=True,
                                  pass_fds=tuple(HELD))
         CHILDREN.add(child)
+        keep_nice(child)
         threading.Thread(target=beat, daemon=True).start()
         try:
             status = child.wait(timeout)

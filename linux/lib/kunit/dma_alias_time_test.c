@@ -315,6 +315,28 @@ static void bound_before_iommu(struct kunit *test)
 	expect_programmed(s, 1);
 }
 
+/* What is bound without its IOMMU is named in the log, with the IOMMU. */
+static void bound_without_iommu(struct kunit *test)
+{
+	const struct mock_iommu_param *param = test->param_value;
+	struct setup *s = setup(test);
+	struct fake_pci_log *log;
+	const char *line;
+	int n = 0;
+
+	if (param->kind != MOCK_IOMMU_FWSPEC)
+		kunit_skip(test, "without a fwspec nobody knows that it has one");
+
+	plug(s);
+	log = fake_pci_log(test, NTB);
+	fake_pci_boot(s->host);
+	KUNIT_ASSERT_NOT_NULL(test, fake_pci_dev(s->host, NTB)->dev.driver);
+
+	while ((line = fake_pci_log_next(log)))
+		n += strstr(line, "kunit-iommu") && strstr(line, "not translated");
+	KUNIT_EXPECT_EQ(test, 1, n);
+}
+
 static void disable_vfs(void *data)
 {
 	struct setup *s = data;
@@ -607,6 +629,7 @@ static struct kunit_case dma_alias_time_cases[] = {
 	KUNIT_CASE_PARAM(whole_subtree, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(late_iommu, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(bound_before_iommu, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(bound_without_iommu, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(virtual_functions, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(alias_is_neighbour, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(alias_in_common, mock_iommu_gen_params),

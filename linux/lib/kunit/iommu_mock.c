@@ -184,6 +184,23 @@ static struct device_node *find_node(struct kunit *test, const char *path)
 	return np;
 }
 
+/**
+ * mock_iommu_nodes - Device tree nodes of a host bridge behind an IOMMU
+ * @test: the test
+ * @iommu: where the node of the IOMMU goes
+ * @host: where that of the host bridge goes, all of whose requester IDs pass
+ *	through the IOMMU
+ *
+ * They go away with the test. Failure ends the test.
+ */
+void mock_iommu_nodes(struct kunit *test, struct device_node **iommu,
+		      struct device_node **host)
+{
+	KUNIT_ASSERT_EQ(test, 0, of_overlay_apply_kunit(test, kunit_iommu_group));
+	*host = find_node(test, "/kunit-pci");
+	*iommu = find_node(test, "/kunit-iommu");
+}
+
 static void unregister(void *data)
 {
 	struct mock_iommu *mock = data;
@@ -227,10 +244,7 @@ struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind)
 	/* Nodes of the overlay must outlive the devices that point to them */
 	if (kind == MOCK_IOMMU_FWSPEC) {
 		mock->ops.of_xlate = mock_of_xlate;
-		KUNIT_ASSERT_EQ(test, 0,
-				of_overlay_apply_kunit(test, kunit_iommu_group));
-		mock->host_np = find_node(test, "/kunit-pci");
-		iommu_np = find_node(test, "/kunit-iommu");
+		mock_iommu_nodes(test, &iommu_np, &mock->host_np);
 	}
 
 	mock->dev = kunit_device_register(test, "mock-iommu");

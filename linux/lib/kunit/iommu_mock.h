@@ -32,6 +32,8 @@ struct mock_iommu_param {
 const void *mock_iommu_gen_params(struct kunit *test, const void *prev,
 				  char *desc);
 
+void mock_iommu_nodes(struct kunit *test, struct device_node **iommu,
+		      struct device_node **host);
 struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind);
 struct device_node *mock_iommu_host_node(struct mock_iommu *iommu);
 void mock_iommu_ignore_bridges(struct mock_iommu *iommu);
