@@ -14,7 +14,7 @@ from typing import Iterator, Optional
 import pytest
 
 from scripts import git
-from scripts.cases import Case
+from scripts.cases import FAILED, Case
 from scripts.workbench import LOGS, ROOT, kill_group, say
 
 # of make same, which names it
@@ -162,37 +162,52 @@ class Background:
     """make check, in the time that other tests leave idle: a guest that boots
     keeps one processor busy, most of the time."""
 
-    def __init__(self) -> None:
+    END = 60               # seconds that it has to stop what it runs
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
         LOGS.mkdir(parents=True, exist_ok=True)
-        self.results = LOGS / "check.json"
-        self.results.unlink(missing_ok=True)
         self.log = LOGS / "check.log"
         say(f"make check runs in the background: {self.log}")
         with self.log.open("wb") as out:
             self.child = subprocess.Popen(
                 ["nice", "-n", "19", sys.executable, "-m", "scripts.check",
-                 "--json", str(self.results)], cwd=ROOT, stdin=subprocess.DEVNULL,
+                 "--json", str(results)], cwd=ROOT, stdin=subprocess.DEVNULL,
                 stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
 
     def cases(self) -> list[Case]:
         """Wait for its end, showing what it says from here on."""
         with self.log.open(errors="replace") as log:
             log.seek(0, os.SEEK_END)
-            while self.child.poll() is None:
+            running = True
+            while running:
+                running = self.child.poll() is None
                 sys.stdout.write(log.read())
                 sys.stdout.flush()
                 time.sleep(1)
-        assert self.results.exists(), self.log.read_text(errors="replace")
-        return [Case(**case) for case in json.loads(self.results.read_text())]
+        found = ([Case(**case) for case in json.loads(self.results.read_text())]
+                 if self.results.exists() else [])
+        failed = any(case.status == FAILED for case in found)
+        assert found and self.child.returncode == failed, \
+            f"make check broke off:\n{self.log.read_text(errors='replace')}"
+        return found
+
+    def close(self) -> None:
+        self.child.terminate()
+        try:
+            self.child.wait(self.END)
+        except subprocess.TimeoutExpired:
+            kill_group(self.child)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def checked(request: pytest.FixtureRequest) -> Iterator[Optional[Background]]:
+def checked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) \
+        -> Iterator[Optional[Background]]:
     """Begun with the first test, if it is asked for at all."""
     if not any(item.nodeid.endswith("test_check.py::test_series")
                for item in request.session.items):
         yield None
         return
-    background = Background()
+    background = Background(tmp_path_factory.mktemp("check") / "results.json")
     yield background
-    kill_group(background.child)
+    background.close()

@@ -43,6 +43,7 @@ ARCHITECTURES = ("um", "x86_64", "arm64")
 BUILD_TIME = 1800          # seconds
 RUN_TIME = 600
 ONE_TIME = 40              # for a test that runs alone, and may hang without a fix
+ENDLESS = f"timed out after {ONE_TIME} seconds"    # says kunit.py
 BROKEN = "kunit output"    # the case that stands for output without sense
 SPLATS = "kernel log"      # and the one for splats beside the cases
 # Registers of fake devices need memory that the kernel leaves alone; the virtual
@@ -221,12 +222,14 @@ class Guards:
     """patches/guards: which cases show what each patch is for.
 
     A line is `<suite>.<case>[ <param>]  <patch>`: the case fails without the
-    patch. `-  <patch>  <reason>`: no KUnit case can show it, and why. Two
-    blanks separate; the patch is named without its number and .patch.
+    patch, or with a third word, `hangs`, does not come to an end.
+    `-  <patch>  <reason>`: no KUnit case can show it, and why. Two blanks
+    separate; the patch is named without its number and .patch.
     """
 
     cases: dict[str, str]      # name of the case -> patch
     excused: dict[str, str]    # patch -> reason
+    hangs: set[str] = dataclasses.field(default_factory=set)    # cases
 
 
 def read_guards(path: Path = GUARDS) -> Guards:
@@ -241,14 +244,17 @@ def read_guards(path: Path = GUARDS) -> Guards:
         if not line.strip() or line.startswith("#"):
             continue
         fields = re.split(r"\s{2,}|\t", line.strip())
-        if len(fields) < 2 or (fields[0] == "-" and len(fields) < 3):
+        if len(fields) < 2 or (len(fields) < 3 if fields[0] == "-"
+                               else fields[2:] not in ([], ["hangs"])):
             raise StepFailed(f"{path}:{number}: neither `<suite>.<case>[ <param>]  "
-                             "<patch>` nor `-  <patch>  <reason>` (two blanks "
-                             "between)")
+                             "<patch>[  hangs]` nor `-  <patch>  <reason>` (two "
+                             "blanks between)")
         if fields[0] == "-":
             guards.excused[patchset.slug_of(fields[1])] = " ".join(fields[2:])
         else:
             guards.cases[fields[0]] = patchset.slug_of(fields[1])
+            if fields[2:]:
+                guards.hangs.add(fields[0])
     return guards
 
 
@@ -273,6 +279,10 @@ def judge(stock: list[Case], guards: Guards) -> list[Case]:
         case = seen.get(name)
         if case is None:
             verdict, why = FAILED, f"{name} did not run on the stock kernel"
+        elif ENDLESS in case.log and name not in guards.hangs:
+            verdict, why = FAILED, (f"{name} has no end on the stock kernel, which "
+                                    "says nothing about why: if it has to, add "
+                                    f"`hangs` in patches/guards\n{case.log}")
         elif case.status == FAILED:
             verdict, why = PASSED, case.log
         else:

@@ -137,6 +137,13 @@ def test_guard_must_fail_on_stock(status: str | None, verdict: str,
     assert why in found[0].log
 
 
+def test_guard_without_end() -> None:
+    """Whatever hangs is no proof, but where it is said to hang."""
+    stock = [Case("a.b", FAILED, f"Command '[]' {kunit.ENDLESS}")]
+    assert kunit.judge(stock, Guards({"a.b": "fix"}, {}))[0].status == FAILED
+    assert kunit.judge(stock, Guards({"a.b": "fix"}, {}, {"a.b"}))[0].status == PASSED
+
+
 def test_unlisted_failure_on_stock() -> None:
     found = kunit.judge([Case("a.b", FAILED, "log")], Guards({}, {}))
     assert found[0].status == FAILED and "does not list it" in found[0].log

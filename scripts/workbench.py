@@ -116,9 +116,9 @@ def run_step(title: str, argv: Sequence[str | Path], *, cwd: Path = ROOT,
                                  start_new_session=True,
                                  pass_fds=tuple(HELD))
         CHILDREN.add(child)
-        keep_nice(child)
         threading.Thread(target=beat, daemon=True).start()
         try:
+            keep_nice(child)
             status = child.wait(timeout)
         except subprocess.TimeoutExpired:
             kill_group(child)

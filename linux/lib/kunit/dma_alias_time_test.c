@@ -330,10 +330,12 @@ static void bound_without_iommu(struct kunit *test)
 	plug(s);
 	log = fake_pci_log(test, NTB);
 	fake_pci_boot(s->host);
+	if (IS_ENABLED(CONFIG_MODULES))
+		kunit_skip(test, "drivers are deferred, a module may come");
 	KUNIT_ASSERT_NOT_NULL(test, fake_pci_dev(s->host, NTB)->dev.driver);
 
 	while ((line = fake_pci_log_next(log)))
-		n += strstr(line, "kunit-iommu") && strstr(line, "not translated");
+		n += !!strstr(line, "IOMMU kunit-iommu has no driver");
 	KUNIT_EXPECT_EQ(test, 1, n);
 }
 

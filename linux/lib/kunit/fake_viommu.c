@@ -2,20 +2,25 @@
 /*
  * A virtio-iommu device that exists in memory only, for KUnit.
  *
- * It answers the requests of the real driver as the specification has it, or
- * wrongly if a test wants to know what comes of that, and writes down each of
- * them. All requester IDs below the host bridge of fake_viommu_host_node() are
- * endpoints that it knows.
+ * It answers the requests of the real driver as a device does, or wrongly if
+ * a test wants to know what comes of that, and writes down each of them. All
+ * requester IDs below the host bridge of fake_viommu_host_node() are endpoints
+ * that it knows.
  *
- * Not covered: translation itself, the event queue.
+ * Not covered: it keeps no mappings, so any that has a domain is fine. Events.
  */
 #include <kunit/device.h>
 #include <kunit/of.h>
 #include <kunit/test.h>
+#include <linux/cleanup.h>
+#include <linux/io.h>
+#include <linux/minmax.h>
 #include <linux/of.h>
 #include <linux/seq_buf.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
@@ -50,9 +55,9 @@ struct wrong {
 };
 
 /*
- * What else changes while the driver runs does so for a request, and a request
- * is served with the lock held. Tests change and read it while nothing else
- * goes on.
+ * Requests are served with the lock held, whoever does it. Tests look at what
+ * comes of them, and change what is to come of them, when the driver waits for
+ * none.
  */
 struct fake_viommu {
 	struct kunit *test;
@@ -63,7 +68,7 @@ struct fake_viommu {
 	u64 features;
 	u8 status;
 
-	spinlock_t lock;		/* protects ring and silent */
+	spinlock_t lock;		/* protects all that follows */
 	struct vringh ring;
 	bool silent;
 	struct wrong wrong;
@@ -251,19 +256,33 @@ static u32 answer(struct fake_viommu *v, const union request *req,
 
 static void serve(struct fake_viommu *v)
 {
-	struct kvec in_vec[2], out_vec[2];
+	struct kvec in_vec[2] = { }, out_vec[2] = { };
 	struct vringh_kiov in, out;
+	const union request *req;
 	u16 head;
+	int ret;
 
 	lockdep_assert_held(&v->lock);
 	vringh_kiov_init(&in, in_vec, ARRAY_SIZE(in_vec));
 	vringh_kiov_init(&out, out_vec, ARRAY_SIZE(out_vec));
 
-	/* vringh takes addresses for virtual ones */
-	while (vringh_getdesc_kern(&v->ring, &in, &out, &head, GFP_ATOMIC) > 0)
-		vringh_complete_kern(&v->ring, head,
-				     answer(v, phys_to_virt((unsigned long)in_vec[0].iov_base),
-					    &out_vec[0]));
+	while ((ret = vringh_getdesc_kern(&v->ring, &in, &out, &head,
+					  GFP_ATOMIC)) > 0) {
+		if (in.used != 1 || out.used != 1 ||
+		    out_vec[0].iov_len < sizeof(struct virtio_iommu_req_tail)) {
+			KUNIT_FAIL(v->test, "a request in %u parts, %u for the answer",
+				   in.used + out.used, out.used);
+			return;
+		}
+		/* vringh takes addresses for virtual ones */
+		req = phys_to_virt((unsigned long)in_vec[0].iov_base);
+		ret = vringh_complete_kern(&v->ring, head,
+					   answer(v, req, &out_vec[0]));
+		if (ret)
+			break;
+	}
+	if (ret)
+		KUNIT_FAIL(v->test, "no ring that makes sense: %d", ret);
 }
 
 /* --- what the device looks like to virtio ------------------------------- */
@@ -298,6 +317,7 @@ static void reset(struct virtio_device *vdev)
 {
 	struct fake_viommu *v = to_fake(vdev);
 
+	guard(spinlock_irqsave)(&v->lock);
 	v->status = 0;
 	memset(v->endpoints, 0, sizeof(v->endpoints));
 }
@@ -327,6 +347,7 @@ static int find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 {
 	struct fake_viommu *v = to_fake(vdev);
 	const struct vring *ring;
+	int ret;
 
 	for (unsigned int i = 0; i < nvqs; i++) {
 		vqs[i] = vring_create_virtqueue(i, QUEUE_SIZE, SMP_CACHE_BYTES,
@@ -339,8 +360,11 @@ static int find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 		}
 	}
 	ring = virtqueue_get_vring(vqs[REQUEST_QUEUE]);
-	return vringh_init_kern(&v->ring, v->features, QUEUE_SIZE, true,
-				ring->desc, ring->avail, ring->used);
+	ret = vringh_init_kern(&v->ring, vdev->features, QUEUE_SIZE, true,
+			       ring->desc, ring->avail, ring->used);
+	if (ret)
+		del_vqs(vdev);
+	return ret;
 }
 
 static const char *bus_name(struct virtio_device *vdev)
@@ -371,7 +395,7 @@ static void unplug(void *data)
 
 	if (!v->vdev)
 		return;
-	/* A driver that spins would never end */
+	/* A driver that waits for an answer would have to give up first */
 	fake_viommu_wake(v);
 	unregister_virtio_device(v->vdev);
 	v->vdev = NULL;
