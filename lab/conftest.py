@@ -16,6 +16,7 @@ LAB_VARIANT=kcsan on kernels that find data races, judged by test_races.py.
 """
 
 import os
+from contextlib import ExitStack
 from typing import Iterator, Optional
 
 import pytest
@@ -23,6 +24,7 @@ import pytest
 from lab import kcsan
 from lab.kernel import KCSAN, Kernel, build_kernel, make_trees, trees
 from lab.machines import MACHINES
+from lab.ntb import NoModel, qemu_with_model, why_not
 from lab.vm import VM
 
 DEFAULT_MACHINE = "vtd-acpi"
@@ -38,18 +40,20 @@ class Pool:
     """Kernels built in this session, and guests that run, one of a kind."""
 
     def __init__(self) -> None:
-        self.kernels: dict[tuple[str, str], Kernel] = {}
+        self.kernels: dict[tuple[str, str, str], Kernel] = {}
         self.guests: dict[tuple[str, str], VM] = {}
         self.races: dict[str, list[kcsan.Race]] = {name: [] for name in trees()}
 
-    def kernel(self, name: str, arch: str) -> Kernel:
-        if (name, arch) not in self.kernels:
+    def kernel(self, name: str, arch: str, variant: str = "") -> Kernel:
+        """A kernel of this run's variant, and of @variant besides."""
+        kind = name, arch, "-".join(filter(None, (VARIANT, variant)))
+        if kind not in self.kernels:
             if not self.kernels:
                 make_trees()
             # a build takes minutes, and guests that idle would prolong it
             self.close()
-            self.kernels[name, arch] = build_kernel(name, arch, VARIANT)
-        return self.kernels[name, arch]
+            self.kernels[kind] = build_kernel(*kind)
+        return self.kernels[kind]
 
     def guest(self, kernel: str, machine: str) -> VM:
         """A guest for the next case: the one that runs, or a new one."""
@@ -59,7 +63,8 @@ class Pool:
                 # the one that no case has asked for for the longest time
                 self.guests.pop(next(iter(self.guests))).close()
             description = MACHINES[machine]
-            vm = VM(self.kernel(kernel, description.arch), description)
+            vm = VM(self.kernel(kernel, description.arch, description.variant),
+                    description)
         self.guests[kernel, machine] = vm
         return vm
 
@@ -100,6 +105,21 @@ def pytest_runtest_teardown(item: pytest.Item,
     pool = item.session.stash.get(POOL, None)
     if pool and "pool" not in getattr(nextitem, "fixturenames", ()):
         pool.close()
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The case's machine boots on the QEMU that has the NTB model. Skips the
+    case if there is none, or if it cannot run the machine."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(qemu_with_model())
+        except NoModel as error:
+            pytest.skip(str(error))
+        marker = request.node.get_closest_marker("machine")
+        if reason := why_not(marker.args[0]):
+            pytest.skip(reason)
+        yield
 
 
 @pytest.fixture(params=list(trees()))

@@ -19,7 +19,8 @@ RACE = CONFIGS / "kcsan_control.h"
 # Names of fragments; that of ALONE is not added to the architecture's
 ALONE = "iommufd"
 KCSAN = "kcsan"
-VARIANTS = ("debug", KCSAN, ALONE)
+MODULE = "module"
+VARIANTS = ("debug", KCSAN, MODULE, ALONE)
 
 # What QEMU starts: ELF through PVH on x86-64, the flat image on arm64.
 IMAGES = {"x86_64": "vmlinux", "arm64": "arch/arm64/boot/Image"}
@@ -30,7 +31,7 @@ class Kernel:
     """A built kernel."""
     name: str       # "stock" or "series"
     arch: str
-    variant: str    # "" or one of VARIANTS
+    variant: str    # "" or some of VARIANTS, with "-" between
     out: Path       # kbuild's output directory
 
     @property
@@ -68,8 +69,8 @@ def make_trees() -> None:
 
 def configure(tree: Path, out: Path, arch: str, variant: str) -> None:
     """Write .config from the fragments, and check that kconfig took them."""
-    fragments = [CONFIGS / f"{name}.config" for name in (arch, variant)
-                 if name and (variant != ALONE or name == variant)]
+    names = [variant] if variant == ALONE else [arch, *variant.split("-")]
+    fragments = [CONFIGS / f"{name}.config" for name in names if name]
     for fragment in fragments:
         if not fragment.exists():
             raise LabError(f"no kernel configuration {fragment}")
@@ -82,8 +83,10 @@ def configure(tree: Path, out: Path, arch: str, variant: str) -> None:
              env={"KCONFIG_ALLCONFIG": str(fragment)},
              log=f"lab-config-{out.parent.name}{out.name}")
     taken = set(config.read_text().splitlines())
-    missing = [line for line in wanted.splitlines()
-               if line.startswith("CONFIG_") and line not in taken]
+    # The last word on an option counts, for kconfig as here
+    options = {line.partition("=")[0]: line for line in wanted.splitlines()
+               if line.startswith("CONFIG_")}
+    missing = [line for line in options.values() if line not in taken]
     if missing:
         config.unlink()
         raise LabError(f"{tree}: kconfig did not take {', '.join(missing)} of "
@@ -99,7 +102,7 @@ def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
     out = tree / ("-".join(filter(None, (f".lab-{arch}", variant))))
     kernel = Kernel(name, arch, variant, out)
     # kbuild names sources relative to its output directory, see kbuild()
-    included = [LATE_ALIAS] + [RACE] * (variant == KCSAN)
+    included = [LATE_ALIAS] + [RACE] * (KCSAN in variant)
     flags = ["CFLAGS_pci-sysfs.o=" + " ".join(
         f"-include {os.path.relpath(path, out)}" for path in included)]
     if (name, arch) == ("stock", "arm64"):

@@ -27,6 +27,7 @@ class Machine:
     cmdline: str = ""                   # for the kernel
     needs: tuple[str, ...] = ()         # a QEMU device and its property
     trace: tuple[str, ...] = ()         # QEMU's trace events to record
+    variant: str = ""                   # of its kernel, added to the run's
 
     def devices(self) -> Iterator[dict[str, Any]]:
         """The tree's devices: driver, id, bus, and their properties."""
@@ -77,6 +78,9 @@ PCIEHP = ("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off")
 
 # Without boot-bypass=off, what is not attached is not translated
 VIRTIO = ("-machine", "q35", "-device", "virtio-iommu-pci,addr=1,boot-bypass=off")
+# The same from device tree
+VIRTIO_DT = ("-machine", "virt,gic-version=3",
+             "-device", "virtio-iommu-pci,addr=1,boot-bypass=off")
 
 # Before QEMU 10.2, AMD's IOMMU does not translate for the guest's own drivers
 AMD = ("-machine", "q35", "-device", "amd-iommu,dma-remap=on")

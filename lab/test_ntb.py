@@ -7,7 +7,7 @@ of the other host arrived under which proxy ID, and how many the IOMMU refused.
 
 import re
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Iterator
 
 import pytest
@@ -15,9 +15,8 @@ import pytest
 from lab import LabError
 from lab.groups import rid_of
 from lab.machines import MACHINES, SMMUV3, VIRTIO, VTD, Machine
-from lab.ntb import (FAULT, NoModel, copy, linked, plug_b, plugged,
-                     qemu_with_model, read, rebind_host_bridge, seen, tool,
-                     total, until, use, why_not, write)
+from lab.ntb import (FAULT, copy, linked, plug_b, plugged, read,
+                     rebind_host_bridge, seen, tool, total, until, use, write)
 from lab.vm import VM
 from qemu.bench import dbmsg
 
@@ -71,6 +70,7 @@ for kind, tree in (("kinds", KINDS), ("near", NEAR)):
                     cmdline="pci=hpmmioprefsize=32M")):
         MACHINES[machine.name] = machine
 
+pytestmark = pytest.mark.usefixtures("model")
 pair = pytest.mark.machine("ntb-vtd")
 every_iommu = pytest.mark.parametrize("iommu", [
     pytest.param(name, marks=pytest.mark.machine(f"ntb-{name}"))
@@ -99,24 +99,6 @@ LATE_ALIAS = ("a final fixup adds the proxy IDs after the group is formed; "
               "needs groups formed from finished devices")
 HALF_A_MAP = "the quirk takes the upper half of the partition map elsewhere"
 NO_GEN6 = "the quirk does not know the Gen6 IDs of the driver's table"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def model() -> Iterator[None]:
-    """Runs this file's machines on a QEMU that has the model, or skips."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(qemu_with_model())
-        except NoModel as error:
-            pytest.skip(str(error))
-        yield
-
-
-@pytest.fixture(autouse=True)
-def possible(request: pytest.FixtureRequest, model: None) -> None:
-    """Skips what this QEMU cannot run."""
-    if reason := why_not(request.node.get_closest_marker("machine").args[0]):
-        pytest.skip(reason)
 
 
 def rebind(vm: VM, driver: str, name: str) -> None:
