@@ -5,7 +5,8 @@ With boot-bypass=off: DMA of what is not attached is refused. Through VIOT on
 q35 but for the machine whose name ends in "-dt". "edu" is the device with a
 late alias: the next function's ID.
 
-LAB_CYCLES=500 lets endpoints come and go that many times; 10 if it is not set.
+LAB_CYCLES=500 lets endpoints come and go that many times, a third of them for
+each kind and rounded up; 10 if it is not set.
 With LAB_VARIANT=debug memory that they leave behind is found.
 """
 

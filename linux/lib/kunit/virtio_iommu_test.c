@@ -38,8 +38,8 @@
 /* Before that the driver gives up on an answer, but not at once */
 #define PATIENCE_MS	15000
 #define IMPATIENCE_MS	1000
-/* It does not wait for one that cannot come */
-#define AT_ONCE_MS	500
+/* It does not wait for one that cannot come; the host may be busy */
+#define AT_ONCE_MS	2500
 /* An answer that takes this long is slow */
 #define SLOW_MS		200
 
