@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 # which machine `make kunit` runs on
 ARCH ?= um
 
-export KERNEL FORCE T KVM ARM64
+export KERNEL CONFIG FORCE T KVM ARM64
 # kernels with KASAN, lockdep and the like: lab/kernel/debug.config
 debug := $(filter 1,$(DEBUG))
 # or that find data races: lab/kernel/kcsan.config
@@ -66,6 +66,10 @@ refresh:		## write the commits of build/linux to patches/ and linux/
 .PHONY: series
 series: tree		## write the mails to build/series
 	@$(PYTHON) -m scripts.series
+
+.PHONY: deb
+deb: deps		## build Debian packages of the patched kernel; CONFIG=file
+	@$(PYTHON) -m scripts.deb
 
 .PHONY: qemu
 qemu: deps		## build QEMU with the Switchtec NTB model

@@ -15,12 +15,15 @@ CONFIGS = Path(__file__).resolve().parent / "kernel"
 LATE_ALIAS = CONFIGS / "edu_late_alias.h"
 ALIGNED = CONFIGS / "switchtec_aligned.h"
 RACE = CONFIGS / "kcsan_control.h"
+LEAK = CONFIGS / "kmemleak_control.h"
 
 # Names of fragments; that of ALONE is not added to the architecture's
 ALONE = "iommufd"
+DEBUG = "debug"
 KCSAN = "kcsan"
 MODULE = "module"
-VARIANTS = ("debug", KCSAN, MODULE, ALONE)
+ACPI = "acpi"               # of arm64; x86-64 has it anyway
+VARIANTS = (DEBUG, KCSAN, MODULE, ACPI, ALONE)
 
 # What QEMU starts: ELF through PVH on x86-64, the flat image on arm64.
 IMAGES = {"x86_64": "vmlinux", "arm64": "arch/arm64/boot/Image"}
@@ -53,6 +56,19 @@ class Kernel:
     def modules(self) -> list[Path]:
         return [(self.out / line).with_suffix(".ko") for line in
                 (self.out / "modules.order").read_text().split()]
+
+
+@dataclass(frozen=True)
+class Packaged(Kernel):
+    """A kernel of make deb, as its package installs it."""
+    files: Path     # what the package holds
+
+    @property
+    def image(self) -> Path:
+        return next((self.files / "boot").glob("vmlinuz-*"))
+
+    def modules(self) -> list[Path]:
+        return sorted((self.files / "lib/modules").rglob("ntb_*.ko"))
 
 
 def trees() -> dict[str, Path]:
@@ -102,7 +118,8 @@ def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
     out = tree / ("-".join(filter(None, (f".lab-{arch}", variant))))
     kernel = Kernel(name, arch, variant, out)
     # kbuild names sources relative to its output directory, see kbuild()
-    included = [LATE_ALIAS] + [RACE] * (KCSAN in variant)
+    included = [LATE_ALIAS, *[RACE] * (KCSAN in variant),
+                *[LEAK] * (DEBUG in variant)]
     flags = ["CFLAGS_pci-sysfs.o=" + " ".join(
         f"-include {os.path.relpath(path, out)}" for path in included)]
     if (name, arch) == ("stock", "arm64"):

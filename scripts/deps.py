@@ -48,8 +48,13 @@ PACKAGES = {
     # the machines of the lab
     "qemu-system-x86": "qemu-system-x86_64",
     "qemu-system-arm": "qemu-system-aarch64",
+    "qemu-efi-aarch64": "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
     # make same: iommufd's selftest
     "libcap-dev": "/usr/include/sys/capability.h",
+    # the selftest of IOMMU groups in a guest: kselftest installs, and is a shell
+    # script there
+    "rsync": "rsync",
+    "busybox-static": "/bin/busybox",
     # make model
     "spin": "spin",
     # make qemu
@@ -73,12 +78,17 @@ def present(witness: str) -> bool:
     return shutil.which(witness) is not None
 
 
-def missing() -> list[str]:
-    return [name for name, witness in PACKAGES.items() if not present(witness)]
+def missing(packages: dict[str, str]) -> list[str]:
+    return [name for name, witness in packages.items() if not present(witness)]
 
 
-def install(packages: list[str]) -> None:
-    what = " ".join(packages)
+def require(packages: dict[str, str]) -> None:
+    """Install those of @packages (name: what shows it) that are missing."""
+    lacking = missing(packages)
+    if not lacking:
+        return
+    what = " ".join(lacking)
+    say(f"missing: {what}")
     command = f"apt-get install --no-install-recommends {what}"
     if not shutil.which("apt-get"):
         raise StepFailed("this system has no apt-get; install what Debian calls: "
@@ -90,16 +100,16 @@ def install(packages: list[str]) -> None:
         run_step("Package lists", ["apt-get", "-o", "Acquire::Retries=2", "-o",
                                    "Acquire::http::Timeout=30", "update"], env=env,
                  timeout=300)
-        run_step(f"Install {len(packages)} packages",
+        run_step(f"Install {len(lacking)} packages",
                  ["apt-get", "-o", "Dpkg::Use-Pty=0", "-o", "Acquire::Retries=2",
                   "-o", "DPkg::Lock::Timeout=120", "install", "-y",
-                  "--no-install-recommends", *packages], env=env,
+                  "--no-install-recommends", *lacking], env=env,
                  log="install-packages", timeout=1800)
     except StepFailed as error:
         raise StepFailed(f"{error}\nmissing: {what}\nwith a network: {command}"
                          ) from None
     importlib.invalidate_caches()
-    if left := missing():
+    if left := missing(packages):
         raise StepFailed(f"still missing after their installation: {' '.join(left)}")
 
 
@@ -107,9 +117,7 @@ def main() -> None:
     if sys.version_info < (3, 11):
         die(f"Python {sys.version.split()[0]} is too old, 3.11 is needed")
     try:
-        if packages := missing():
-            say(f"missing: {' '.join(packages)}")
-            install(packages)
+        require(PACKAGES)
     except (StepFailed, subprocess.SubprocessError) as error:
         die(str(error))
 

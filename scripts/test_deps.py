@@ -12,35 +12,30 @@ from scripts import deps
 from scripts.workbench import ROOT, StepFailed
 
 
-@pytest.fixture
-def lacking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A system without flex and libelf-dev."""
-    monkeypatch.setattr(deps, "PACKAGES", {
-        "flex": "no-such-program", "libelf-dev": "/no/such/header.h",
-        "python3": "module sys", "bash": "sh"})
+# Where flex and libelf-dev are missing
+WANTED = {"flex": "no-such-program", "libelf-dev": "/no/such/header.h",
+          "python3": "module sys", "bash": "sh"}
 
 
-def test_what_is_missing(lacking: None) -> None:
-    assert deps.missing() == ["flex", "libelf-dev"]
+def test_what_is_missing() -> None:
+    assert deps.missing(WANTED) == ["flex", "libelf-dev"]
 
 
-def test_without_root(lacking: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(StepFailed, match="(?s)missing: flex libelf-dev\nas root: "
                        "apt-get install --no-install-recommends flex libelf-dev"):
-        deps.install(deps.missing())
+        deps.require(WANTED)
 
 
-def test_without_apt(lacking: None, monkeypatch: pytest.MonkeyPatch,
-                     tmp_path: Path) -> None:
+def test_without_apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StepFailed, match="no apt-get; install what Debian calls: "
                        "flex libelf-dev"):
-        deps.install(["flex", "libelf-dev"])
+        deps.require({"flex": "flex", "libelf-dev": "/no/such/header.h"})
 
 
-def test_without_network(lacking: None, monkeypatch: pytest.MonkeyPatch,
-                         tmp_path: Path) -> None:
+def test_without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake = tmp_path / "apt-get"
     fake.write_text("#!/bin/sh\necho 'Could not resolve host'\nexit 100\n")
     fake.chmod(0o755)
@@ -48,7 +43,7 @@ def test_without_network(lacking: None, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(StepFailed, match="(?s)Could not resolve.*missing: flex "
                        "libelf-dev\nwith a network: apt-get install"):
-        deps.install(deps.missing())
+        deps.require(WANTED)
 
 
 def test_nothing_missing_asks_nobody(tmp_path: Path) -> None:
