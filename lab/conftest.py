@@ -22,7 +22,7 @@ from typing import Iterator, Optional
 import pytest
 
 from lab import kcsan
-from lab.kernel import KCSAN, Kernel, build_kernel, make_trees, trees
+from lab.kernel import DEBUG, KCSAN, Kernel, build_kernel, make_trees, trees
 from lab.machines import MACHINES
 from lab.ntb import NoModel, qemu_with_model, why_not
 from lab.vm import VM
@@ -126,9 +126,12 @@ def model(request: pytest.FixtureRequest) -> Iterator[None]:
 def vm(request: pytest.FixtureRequest, pool: Pool) -> VM:
     marker = request.node.get_closest_marker("machine")
     machine = marker.args[0] if marker else DEFAULT_MACHINE
-    if VARIANT == "debug" and machine == "vtd-pciehp":
+    if VARIANT == DEBUG and machine == "vtd-pciehp":
         pytest.skip("pciehp itself gives a lockdep splat on 7.3 (reset_lock "
                     "against pci_rescan_remove_lock), which ends lockdep")
+    drawn = MACHINES[machine]
+    if drawn.arch == "arm64" and drawn.variant and os.environ.get("ARM64") != "1":
+        pytest.skip("ARM64=1 runs it, which takes two more kernels")
     guest = pool.guest(request.param, machine)
     guest.note(f"case {request.node.nodeid}")
     return guest

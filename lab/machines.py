@@ -81,6 +81,8 @@ VIRTIO = ("-machine", "q35", "-device", "virtio-iommu-pci,addr=1,boot-bypass=off
 # The same from device tree
 VIRTIO_DT = ("-machine", "virt,gic-version=3",
              "-device", "virtio-iommu-pci,addr=1,boot-bypass=off")
+# And from ACPI, whose tables take firmware to get to the kernel
+VIRTIO_ACPI = (*VIRTIO_DT, "-bios", "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd")
 
 # Before QEMU 10.2, AMD's IOMMU does not translate for the guest's own drivers
 AMD = ("-machine", "q35", "-device", "amd-iommu,dma-remap=on")

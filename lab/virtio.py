@@ -116,6 +116,12 @@ def survives(vm: VM, path: str, value: str) -> bool:
     return True
 
 
+def iommu_device(vm: VM) -> str:
+    """The name of the IOMMU on its bus, where other devices may be before it."""
+    return re.findall(r"virtio\d+(?=: page mask)",
+                      "".join(said(vm, "virtio_iommu")))[-1]
+
+
 def without_group(vm: VM) -> list[str]:
     """The devices that lack a group; the IOMMU itself has none."""
     return [f.bdf for f in vm.state().functions.values()
