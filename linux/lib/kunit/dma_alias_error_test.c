@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of what pci_add_dma_alias() answers.
+ * KUnit tests of what pci_add_dma_alias() answers, and of what userspace is
+ * shown.
  *
  * Aliases are for fixups to add, so a fixup of a device that only this file
  * knows asks the questions, and a driver that comes too late.
@@ -10,6 +11,7 @@
 #include <kunit/test.h>
 #include <linux/bitmap.h>
 #include <linux/pci.h>
+#include <linux/sysfs.h>
 
 #include "fake_pci.h"
 
@@ -156,11 +158,46 @@ static void from_firmware(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, test_bit(9, pdev->dma_alias_mask));
 }
 
+/* What userspace reads from the file dma_aliases of @pdev */
+static const char *shown(struct kunit *test, struct pci_dev *pdev)
+{
+	struct kobject *kobj = &pdev->dev.kobj;
+	struct kernfs_node *file = sysfs_get_dirent(kobj->sd, "dma_aliases");
+	char *page = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	ssize_t length;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_NOT_NULL(test, file);
+	length = kobj->ktype->sysfs_ops->show(kobj, file->priv, page);
+	sysfs_put(file);
+	KUNIT_EXPECT_EQ(test, length, strlen(page));
+	return page;
+}
+
+/* One ID a line, in ascending order, and never the device's own. */
+static void in_sysfs(struct kunit *test)
+{
+	struct pci_dev *pdev = boot(test);
+	int domain = pci_domain_nr(pdev->bus);
+	char expected[64];
+
+	scnprintf(expected, sizeof(expected),
+		  "%04x:01:01.0\n%04x:01:1f.6\n%04x:01:1f.7\n",
+		  domain, domain, domain);
+	KUNIT_EXPECT_STREQ(test, expected, shown(test, pdev));
+
+	KUNIT_EXPECT_EQ(test, 0, pci_add_firmware_dma_alias(pdev, pdev->devfn));
+	KUNIT_EXPECT_STREQ(test, expected, shown(test, pdev));
+
+	KUNIT_EXPECT_STREQ(test, "", shown(test, pdev->bus->self));
+}
+
 static struct kunit_case dma_alias_error_cases[] = {
 	KUNIT_CASE(from_fixup),
 	KUNIT_CASE(when_finished),
 	KUNIT_CASE(from_driver),
 	KUNIT_CASE(from_firmware),
+	KUNIT_CASE(in_sysfs),
 	{ }
 };
 

@@ -15,7 +15,6 @@
 #include <kunit/test.h>
 #include <linux/io.h>
 #include <linux/kmsg_dump.h>
-#include <linux/list.h>
 #include <linux/logic_iomem.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
@@ -23,6 +22,7 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/unaligned.h>
+#include <linux/xarray.h>
 
 #include "fake_pci.h"
 
@@ -36,7 +36,6 @@
 #define FAKE_WINDOW_SIZE	SZ_32M
 
 struct fake_pci_fn {
-	struct list_head list;
 	u8 bus;
 	u8 devfn;
 	bool pulled;
@@ -54,13 +53,13 @@ struct fake_pci_fn {
 };
 
 /*
- * @fns only grows, between scans, from the test's own thread: configuration
- * and MMIO accessors walk it without a lock. It owns its functions.
+ * @fns, by requester ID, only grows, between scans, from the test's own thread:
+ * configuration and MMIO accessors need no lock. It owns its functions.
  */
 struct fake_pci_host {
 	struct kunit *test;
 	struct device *parent;
-	struct list_head fns;
+	struct xarray fns;
 	struct pci_bus *bus;
 	struct resource busn;
 #ifdef CONFIG_X86
@@ -93,12 +92,7 @@ static void cfg_put(struct fake_pci_fn *fn, int where, int size, u32 val,
 
 static struct fake_pci_fn *find_fn(struct fake_pci_host *host, u8 bus, u8 devfn)
 {
-	struct fake_pci_fn *fn;
-
-	list_for_each_entry(fn, &host->fns, list)
-		if (fn->bus == bus && fn->devfn == devfn)
-			return fn;
-	return NULL;
+	return xa_load(&host->fns, PCI_DEVID(bus, devfn));
 }
 
 static struct fake_pci_fn *reach_fn(struct pci_bus *bus, unsigned int devfn)
@@ -218,12 +212,13 @@ static long fake_mmio_map(unsigned long offset, size_t size,
 {
 	u64 addr = fake_window.start + offset;
 	struct fake_pci_fn *fn;
+	unsigned long rid;
 	int i;
 
 	if (!current_host)
 		return -ENXIO;
 
-	list_for_each_entry(fn, &current_host->fns, list) {
+	xa_for_each(&current_host->fns, rid, fn) {
 		for (i = 0; i < PCI_STD_NUM_BARS; i++) {
 			u32 base = get_unaligned_le32(&fn->cfg[PCI_BASE_ADDRESS_0 + 4 * i]);
 
@@ -443,6 +438,9 @@ struct fake_pci_fn *fake_pci_add(struct fake_pci_host *host,
 
 	fn = kzalloc_obj(*fn);
 	KUNIT_ASSERT_NOT_NULL(test, fn);
+	KUNIT_ASSERT_EQ(test, 0,
+			xa_insert(&host->fns, PCI_DEVID(bus, devfn), fn,
+				  GFP_KERNEL));
 	fn->bus = bus;
 	fn->devfn = devfn;
 
@@ -485,7 +483,6 @@ struct fake_pci_fn *fake_pci_add(struct fake_pci_host *host,
 		init_sriov(fn, d);
 	link_caps(fn);
 
-	list_add_tail(&fn->list, &host->fns);
 	return fn;
 }
 
@@ -540,7 +537,8 @@ bool fake_pci_owns(struct pci_dev *pdev)
 static void remove_host(void *data)
 {
 	struct fake_pci_host *host = data;
-	struct fake_pci_fn *fn, *next;
+	struct fake_pci_fn *fn;
+	unsigned long rid;
 
 	if (host->bus) {
 		pci_lock_rescan_remove();
@@ -549,8 +547,9 @@ static void remove_host(void *data)
 		pci_unlock_rescan_remove();
 	}
 
-	list_for_each_entry_safe(fn, next, &host->fns, list)
+	xa_for_each(&host->fns, rid, fn)
 		kfree(fn);
+	xa_destroy(&host->fns);
 	current_host = NULL;
 }
 
@@ -575,7 +574,7 @@ struct fake_pci_host *fake_pci_host(struct kunit *test, struct device_node *np)
 	host = kunit_kzalloc(test, sizeof(*host), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, host);
 	host->test = test;
-	INIT_LIST_HEAD(&host->fns);
+	xa_init(&host->fns);
 
 	host->parent = kunit_device_register(test, "fake-pci-host");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, host->parent);
@@ -586,6 +585,19 @@ struct fake_pci_host *fake_pci_host(struct kunit *test, struct device_node *np)
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, remove_host, host));
 	return host;
+}
+
+/**
+ * fake_pci_host_remove - Remove a host bridge before the test ends
+ * @host: the host bridge, which is gone then
+ */
+void fake_pci_host_remove(struct fake_pci_host *host)
+{
+	struct kunit *test = host->test;
+
+	kunit_release_action(test, remove_host, host);
+	kunit_device_unregister(test, host->parent);
+	kunit_kfree(test, host);
 }
 
 /**

@@ -97,6 +97,7 @@ static inline bool fake_pci_has_mmio_ops(void)
 
 struct fake_pci_host *fake_pci_host(struct kunit *test,
 				    struct device_node *np);
+void fake_pci_host_remove(struct fake_pci_host *host);
 struct fake_pci_fn *fake_pci_add(struct fake_pci_host *host,
 				 const struct fake_pci_desc *desc);
 void fake_pci_add_all(struct fake_pci_host *host,

@@ -347,6 +347,152 @@ static void unprobed_hot_add(struct kunit *test)
 	refused_hot_add(test, mock_iommu_fail_probe);
 }
 
+/*
+ * Three devices that ACS keeps apart. What connects the first two is the third,
+ * which has an alias in common with each of them.
+ */
+#define ALIASES_VENDOR	0xfffd
+#define ALIASES_DEVICE	0x0005
+
+static const struct {
+	struct fake_pci_desc desc[2];	/* the other one ends the list */
+	u8 alias[2];
+	u16 rid;
+} connected[] = {
+	{ { { "00:01.0", FAKE_ENDPOINT, .vendor = ALIASES_VENDOR,
+	      .device = ALIASES_DEVICE }, },
+	  { PCI_DEVFN(16, 0), PCI_DEVFN(16, 0) }, RID(0, 1, 0) },
+	{ { { "00:02.0", FAKE_ENDPOINT, .vendor = ALIASES_VENDOR,
+	      .device = ALIASES_DEVICE }, },
+	  { PCI_DEVFN(17, 0), PCI_DEVFN(17, 0) }, RID(0, 2, 0) },
+	{ { { "00:03.0", FAKE_ENDPOINT, .vendor = ALIASES_VENDOR,
+	      .device = ALIASES_DEVICE }, },
+	  { PCI_DEVFN(16, 0), PCI_DEVFN(17, 0) }, RID(0, 3, 0) },
+};
+
+static void connected_fixup(struct pci_dev *pdev)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(connected); i++) {
+		if (pci_dev_id(pdev) == connected[i].rid) {
+			pci_add_dma_alias(pdev, connected[i].alias[0], 1);
+			pci_add_dma_alias(pdev, connected[i].alias[1], 1);
+		}
+	}
+}
+DECLARE_PCI_FIXUP_FINAL(ALIASES_VENDOR, ALIASES_DEVICE, connected_fixup);
+
+static const struct fake_pci_desc no_devices[] = { { } };
+
+static void expect_connected(struct kunit *test, struct machine *m)
+{
+	expect_same_group(test, m, "00:01.0", "00:02.0");
+	expect_same_group(test, m, "00:02.0", "00:03.0");
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m->iommu, RID(0, 3, 0)));
+}
+
+/* All are there before a group is formed: whatever the order, it is one. */
+static void connected_late_iommu(struct kunit *test)
+{
+	struct machine m = machine(test, no_devices);
+	int i;
+
+	fake_pci_boot(m.host);
+	for (i = 0; i < ARRAY_SIZE(connected); i++) {
+		fake_pci_add_all(m.host, connected[i].desc);
+		fake_pci_rescan(m.host);
+	}
+	mock_iommu_register(m.iommu);
+
+	expect_connected(test, &m);
+}
+
+/* One after the other, @order in decimal digits. */
+static struct machine connected_hot_add(struct kunit *test, int order)
+{
+	struct machine m = machine(test, no_devices);
+
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+	for (; order; order /= 10) {
+		fake_pci_add_all(m.host, connected[order % 10 - 1].desc);
+		fake_pci_rescan(m.host);
+	}
+	return m;
+}
+
+static void connector_first(struct kunit *test)
+{
+	struct machine m = connected_hot_add(test, 213);
+
+	expect_connected(test, &m);
+}
+
+static void connector_first_other_order(struct kunit *test)
+{
+	struct machine m = connected_hot_add(test, 123);
+
+	expect_connected(test, &m);
+}
+
+static void connector_second(struct kunit *test)
+{
+	struct machine m = connected_hot_add(test, 231);
+
+	expect_connected(test, &m);
+}
+
+static void connector_second_other_order(struct kunit *test)
+{
+	struct machine m = connected_hot_add(test, 132);
+
+	expect_connected(test, &m);
+}
+
+static int count_lines(struct fake_pci_log *log, const char *what)
+{
+	const char *line;
+	int n = 0;
+
+	while ((line = fake_pci_log_next(log)))
+		n += !!strstr(line, what);
+	return n;
+}
+
+/* It connects two groups: it gets none, no driver, and changes neither. */
+static void connector_last(struct kunit *test, int order)
+{
+	struct fake_pci_log *log = fake_pci_log(test, "00:03.0");
+	struct machine m = connected_hot_add(test, order);
+	struct device *dev = &fake_pci_dev(m.host, "00:03.0")->dev;
+
+	KUNIT_EXPECT_FALSE(test, device_iommu_mapped(dev));
+	expect_other_group(test, &m, "00:01.0", "00:02.0");
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(0, 1, 0)));
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(0, 2, 0)));
+	KUNIT_EXPECT_FALSE(test, mock_iommu_programmed(m.iommu, RID(0, 3, 0)));
+	KUNIT_EXPECT_EQ(test, -EPROBE_DEFER,
+			iommu_device_use_default_domain(dev));
+	KUNIT_EXPECT_EQ(test, 1, count_lines(log, "IOMMU group"));
+
+	/* The obstacle goes, and it is found again */
+	fake_pci_remove(m.host, "00:03.0");
+	fake_pci_remove(m.host, "00:01.0");
+	fake_pci_rescan(m.host);
+	expect_connected(test, &m);
+}
+
+static void connector_last_refused(struct kunit *test)
+{
+	connector_last(test, 321);
+}
+
+static void connector_last_refused_other_order(struct kunit *test)
+{
+	connector_last(test, 312);
+}
+
 static struct kunit_case iommu_group_cases[] = {
 	KUNIT_CASE_PARAM(multifunction_cold, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(multifunction_hot_add, mock_iommu_gen_params),
@@ -365,6 +511,14 @@ static struct kunit_case iommu_group_cases[] = {
 	KUNIT_CASE_PARAM(unattached_hot_add, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(unprobed_late_iommu, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(unprobed_hot_add, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(connected_late_iommu, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(connector_first, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(connector_first_other_order, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(connector_second, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(connector_second_other_order, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(connector_last_refused, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(connector_last_refused_other_order,
+			 mock_iommu_gen_params),
 	{ }
 };
 

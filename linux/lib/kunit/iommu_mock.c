@@ -16,6 +16,7 @@
 #include <linux/bitmap.h>
 #include <linux/completion.h>
 #include <linux/iommu.h>
+#include <linux/ktime.h>
 #include <linux/of.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
@@ -67,6 +68,8 @@ struct mock_iommu {
 	struct pci_dev *hold_release;
 	struct completion held;
 	struct completion go_on;
+
+	u64 group_ns;			/* under iommu_probe_device_lock */
 };
 
 static struct mock_iommu *to_mock(struct device *dev)
@@ -165,6 +168,16 @@ static int mock_def_domain_type(struct device *dev)
 	return IOMMU_DOMAIN_IDENTITY;
 }
 
+static struct iommu_group *mock_device_group(struct device *dev)
+{
+	struct mock_iommu *mock = to_mock(dev);
+	u64 start = ktime_get_ns();
+	struct iommu_group *group = pci_device_group(dev);
+
+	mock->group_ns += ktime_get_ns() - start;
+	return group;
+}
+
 static int mock_of_xlate(struct device *dev, const struct of_phandle_args *args)
 {
 	return iommu_fwspec_add_ids(dev, (u32 *)args->args, 1);
@@ -237,7 +250,7 @@ struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind)
 		.identity_domain = &mock_identity,
 		.probe_device = mock_probe_device,
 		.release_device = mock_release_device,
-		.device_group = pci_device_group,
+		.device_group = mock_device_group,
 		.def_domain_type = mock_def_domain_type,
 	};
 
@@ -404,6 +417,20 @@ void mock_iommu_go_on(struct mock_iommu *mock)
 bool mock_iommu_programmed(struct mock_iommu *mock, u16 rid)
 {
 	return test_bit(rid, mock->programmed);
+}
+
+/**
+ * mock_iommu_group_ns - The time spent to find groups, and to make new ones
+ * @mock: the IOMMU
+ *
+ * Return: Nanoseconds in pci_device_group() since the last call.
+ */
+u64 mock_iommu_group_ns(struct mock_iommu *mock)
+{
+	u64 ns = mock->group_ns;
+
+	mock->group_ns = 0;
+	return ns;
 }
 
 /**

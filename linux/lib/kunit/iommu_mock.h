@@ -47,6 +47,7 @@ void mock_iommu_wait_held(struct mock_iommu *iommu);
 void mock_iommu_go_on(struct mock_iommu *iommu);
 
 bool mock_iommu_programmed(struct mock_iommu *iommu, u16 rid);
+u64 mock_iommu_group_ns(struct mock_iommu *mock);
 bool mock_iommu_same_group(struct pci_dev *a, struct pci_dev *b);
 
 #endif
