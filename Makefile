@@ -44,8 +44,9 @@ lab: deps		## boot the machines and run their tests; T=pattern, DEBUG=1, KCSAN=1
 		{ status=$$?; [ $$status != 5 ] || echo "no case matches T='$(T)'" >&2; exit $$status; }
 
 .PHONY: bench
-bench: deps		## count the instructions of a boot, stock and series
+bench: deps		## count instructions, stock and series: a boot, groups of many
 	@$(PYTHON) -m bench.boot
+	@$(PYTHON) -m bench.scale
 
 .PHONY: model
 model: deps		## search all interleavings of the contract (Promela)
