@@ -2,9 +2,9 @@
 """make check: what a maintainer would run before reading the series.
 
 Each mail passes checkpatch; each patch builds for um and x86-64 on those
-before it; and no touched file has a warning of sparse, of the compiler with
-W=1 or of kernel-doc that it does not have on the base. Only files that one of
-the two configurations builds are compiled.
+before it; and no touched file has a warning of the compiler with W=1 or of
+kernel-doc that it does not have on the base, nor one of sparse at the end of
+the series. Only files that one of the two configurations builds are compiled.
 """
 
 import argparse
@@ -37,6 +37,11 @@ PYTHON_PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 # a new file is asked of get_maintainer.pl, see maintained().
 CHECKPATCH = ("--strict", "--no-signoff", "--codespell", "--terse", "--show-types",
               "--no-summary", "--ignore", "UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES")
+# bookworm's does not know the keyword, and kbuild then goes on without sparse
+SPARSE = "CHECK=sparse -D__typeof_unqual__=__typeof__"
+NO_SPARSE = "sparse is not available or not up to date"
+# What it says of MODULE_LICENSE() and the like in any module
+NOT_UNDERSTOOD = "error: bad constant expression"
 EVERYBODY = "linux-kernel@vger.kernel.org"
 WARNING = re.compile(r"^(?:\.\./)*(?P<file>[\w/.+-]+\.[ch]):\d+(?::\d+)?:\d*:? "
                      r"*(?P<text>(?:warning|error): .*)$", re.M)
@@ -130,20 +135,27 @@ class Walk:
         return {path for path in self.objects
                 if (BISECT / OUTS[arch] / path).exists()}
 
-    def compiled(self, what: str, arch: str, objects: list[str]) -> str:
-        """What sparse and W=1 say about the sources of @objects."""
+    def compiled(self, what: str, arch: str, objects: list[str],
+                 sparse: bool) -> str:
+        """What W=1, and with @sparse that too, says about the sources of
+        @objects."""
         if not objects:
             return ""
-        log = run_step(f"sparse and W=1 of {what} ({arch})",
-                       kbuild(BISECT, OUTS[arch], arch, "-k", "W=1", "C=2",
-                              *objects),
+        tools = "sparse and W=1" if sparse else "W=1"
+        log = run_step(f"{tools} of {what} ({arch})",
+                       kbuild(BISECT, OUTS[arch], arch, "-k", "W=1",
+                              *(["C=2", SPARSE] if sparse else []), *objects),
                        log=f"check-warnings-{arch}", timeout=BUILD_TIME)
-        return log.read_text(errors="replace")
+        said = log.read_text(errors="replace")
+        if NO_SPARSE in said:
+            raise StepFailed(f"kbuild says that {NO_SPARSE}: see {log}")
+        return said
 
-    def warnings(self, what: str, files: set[str]) -> Warnings:
-        """Build the commit that is checked out; what sparse, W=1 and
-        kernel-doc say about those of @files that it has. The architectures
-        take turns where a build of one has no work for all processors."""
+    def warnings(self, what: str, files: set[str], sparse: bool = False) -> Warnings:
+        """Build the commit that is checked out; what W=1, kernel-doc and, if
+        asked for, sparse say about those of @files that it has. The
+        architectures take turns where a build of one has no work for all
+        processors."""
         here = sorted(path for path in files if path.endswith((".c", ".h"))
                       and (BISECT / path).exists())
         built = in_parallel([functools.partial(self.build, what, arch)
@@ -152,7 +164,7 @@ class Walk:
         said, left = [], set(map(object_of, here))
         # what both have is compiled for the one that has more drivers
         for arch, objects in reversed(list(zip(OUTS, built))):
-            said.append(self.compiled(what, arch, sorted(left & objects)))
+            said.append(self.compiled(what, arch, sorted(left & objects), sparse))
             left -= objects
         if not here:
             return Counter()
@@ -163,13 +175,22 @@ class Walk:
         for output in said:
             # both architectures may say the same of a header
             all_ |= found(WARNING, output, files)
-        return all_
+        return Counter({key: count for key, count in all_.items()
+                        if key[1] != NOT_UNDERSTOOD})
 
     def start(self) -> None:
         """Build the base and hear what is said about it anyway."""
         self.go(self.base)
         self.configure("the base")
-        self.known = self.warnings("the base", self.touched)
+        self.known = self.warnings("the base", self.touched, sparse=True)
+
+    def end(self) -> Case:
+        """Hear what is said about the last patch's state of all files."""
+        try:
+            new = self.warnings("the series", self.touched, sparse=True) - self.known
+        except StepFailed as error:
+            return Case("sparse", FAILED, str(error))
+        return Case("sparse", FAILED if new else PASSED, listed(new))
 
     def step(self, number: int, commit: Commit) -> list[Case]:
         """Build one patch and hear what is said about what it touches."""
@@ -184,8 +205,11 @@ class Walk:
         except StepFailed as error:
             return [Case(f"build {name}", FAILED, str(error))]
         return [Case(f"build {name}", PASSED),
-                Case(f"warnings {name}", FAILED if new else PASSED,
-                     "".join(f"{file}: {text}\n" for file, text in sorted(new)))]
+                Case(f"warnings {name}", FAILED if new else PASSED, listed(new))]
+
+
+def listed(warnings: Warnings) -> str:
+    return "".join(f"{file}: {text}\n" for file, text in sorted(warnings))
 
 
 def object_of(path: str) -> str:
@@ -198,7 +222,7 @@ def walk(on: base.Base) -> list[Case]:
         way.start()
         cases = [case for number, commit in enumerate(way.commits, 1)
                  for case in way.step(number, commit)]
-        return cases + [
+        return [*cases, way.end()] + [
             Case(f"compile {path}", SKIPPED, "no configuration builds it")
             for path in sorted(way.touched)
             if object_of(path) in way.unbuilt and (BISECT / path).exists()]

@@ -173,7 +173,7 @@ static void peer_doorbell_address(struct kunit *test)
 				pci_resource_end(ep.pdev, 0));
 		KUNIT_EXPECT_EQ(test, upper_32_bits(data), 0);
 		reg = ioremap(addr, size);
-		KUNIT_ASSERT_NOT_NULL(test, reg);
+		KUNIT_ASSERT_NOT_NULL(test, (__force void *)reg);
 		iowrite32(data, reg);
 		iounmap(reg);
 		KUNIT_EXPECT_EQ(test, own->odb, rung);
