@@ -7,8 +7,7 @@
  * above it is the real IOMMU core, and for MOCK_IOMMU_FWSPEC the real device
  * tree code.
  *
- * Not covered: translation itself, default domains other than identity,
- * PASIDs, reserved regions.
+ * Not covered: translation itself, PASIDs, reserved regions but that of MSIs.
  */
 #include <kunit/of.h>
 #include <kunit/device.h>
@@ -25,6 +24,7 @@
 #include "iommu_mock.h"
 
 #define NR_RIDS	(U16_MAX + 1)
+#define NR_WISHES	4
 
 static const struct mock_iommu_param mock_iommu_params[] = {
 	{ "walks aliases", MOCK_IOMMU_WALK },
@@ -59,11 +59,20 @@ struct mock_iommu {
 	struct device *dev;
 	struct device_node *host_np;
 	unsigned long *programmed;
+	unsigned long *was_identity;	/* as @programmed */
+	struct xarray attached;		/* requester ID: domain */
+	atomic_t wrong_old;
 
 	/* Set while nothing else goes on */
 	bool ignore_bridges;
 	u16 fail_probe;			/* requester ID, 0: none */
 	u16 fail_attach;		/* the same */
+	bool any_type;
+	bool translates_msis;
+	struct {
+		u16 rid;
+		int type;
+	} wishes[NR_WISHES];
 	struct pci_dev *hold_probe;
 	struct pci_dev *hold_release;
 	struct completion held;
@@ -113,19 +122,57 @@ static bool is_rid_of(u16 rid, struct device *dev)
 static int mock_attach_dev(struct iommu_domain *domain, struct device *dev,
 			   struct iommu_domain *old)
 {
-	if (is_rid_of(to_mock(dev)->fail_attach, dev))
+	bool blocked = domain->type == IOMMU_DOMAIN_BLOCKED;
+	struct mock_iommu *mock = to_mock(dev);
+	u16 rid = pci_dev_id(to_pci_dev(dev));
+
+	if (is_rid_of(mock->fail_attach, dev) && !blocked)
 		return -EIO;
-	return change_rids(dev, true);
+	if (xa_load(&mock->attached, rid) != old)
+		atomic_inc(&mock->wrong_old);
+	if (xa_err(xa_store(&mock->attached, rid, domain, GFP_KERNEL)))
+		return -ENOMEM;
+	if (domain->type == IOMMU_DOMAIN_IDENTITY)
+		set_bit(rid, mock->was_identity);
+	return change_rids(dev, !blocked);
 }
 
-static const struct iommu_domain_ops mock_identity_ops = {
+static const struct iommu_domain_ops mock_static_ops = {
 	.attach_dev = mock_attach_dev,
 };
 
 static struct iommu_domain mock_identity = {
 	.type = IOMMU_DOMAIN_IDENTITY,
-	.ops = &mock_identity_ops,
+	.ops = &mock_static_ops,
 };
+
+static struct iommu_domain mock_blocked = {
+	.type = IOMMU_DOMAIN_BLOCKED,
+	.ops = &mock_static_ops,
+};
+
+static void mock_free(struct iommu_domain *domain)
+{
+	kfree(domain);
+}
+
+static const struct iommu_domain_ops mock_paging_ops = {
+	.attach_dev = mock_attach_dev,
+	.free = mock_free,
+};
+
+static struct iommu_domain *mock_alloc_paging(struct device *dev)
+{
+	struct iommu_domain *domain = kzalloc_obj(*domain);
+
+	if (!domain)
+		return ERR_PTR(-ENOMEM);
+	domain->ops = &mock_paging_ops;
+	domain->pgsize_bitmap = PAGE_SIZE;
+	domain->geometry.aperture_end = U32_MAX;
+	domain->geometry.force_aperture = true;
+	return domain;
+}
 
 /* KUnit runs tests one after the other: one is registered at a time */
 static struct mock_iommu *registered;
@@ -160,12 +207,32 @@ static void mock_release_device(struct device *dev)
 
 	if (mock->hold_release == to_pci_dev(dev))
 		hold(mock);
+	xa_erase(&mock->attached, pci_dev_id(to_pci_dev(dev)));
 	change_rids(dev, false);
 }
 
 static int mock_def_domain_type(struct device *dev)
 {
-	return IOMMU_DOMAIN_IDENTITY;
+	struct mock_iommu *mock = to_mock(dev);
+	int i;
+
+	for (i = 0; i < NR_WISHES; i++)
+		if (is_rid_of(mock->wishes[i].rid, dev))
+			return mock->wishes[i].type;
+	return mock->any_type ? 0 : IOMMU_DOMAIN_IDENTITY;
+}
+
+static void mock_get_resv_regions(struct device *dev, struct list_head *head)
+{
+	struct iommu_resv_region *region;
+
+	region = iommu_alloc_resv_region(SZ_128M, SZ_1M,
+					 IOMMU_WRITE | IOMMU_NOEXEC | IOMMU_MMIO,
+					 to_mock(dev)->translates_msis ?
+					 IOMMU_RESV_SW_MSI : IOMMU_RESV_MSI,
+					 GFP_KERNEL);
+	if (region)
+		list_add_tail(&region->list, head);
 }
 
 static struct iommu_group *mock_device_group(struct device *dev)
@@ -222,6 +289,7 @@ static void unregister(void *data)
 		return;
 	iommu_device_unregister(&mock->iommu);
 	iommu_device_sysfs_remove(&mock->iommu);
+	xa_destroy(&mock->attached);
 	registered = NULL;
 }
 
@@ -243,15 +311,22 @@ struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind)
 	mock->programmed = kunit_kcalloc(test, BITS_TO_LONGS(NR_RIDS),
 					 sizeof(long), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, mock->programmed);
+	mock->was_identity = kunit_kcalloc(test, BITS_TO_LONGS(NR_RIDS),
+					   sizeof(long), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mock->was_identity);
+	xa_init(&mock->attached);
 	init_completion(&mock->held);
 	init_completion(&mock->go_on);
 
 	mock->ops = (struct iommu_ops) {
 		.identity_domain = &mock_identity,
+		.release_domain = &mock_blocked,
 		.probe_device = mock_probe_device,
 		.release_device = mock_release_device,
 		.device_group = mock_device_group,
 		.def_domain_type = mock_def_domain_type,
+		.domain_alloc_paging = mock_alloc_paging,
+		.get_resv_regions = mock_get_resv_regions,
 	};
 
 	/* Nodes of the overlay must outlive the devices that point to them */
@@ -312,6 +387,64 @@ void mock_iommu_fail_probe(struct mock_iommu *mock, u16 rid)
 void mock_iommu_fail_attach(struct mock_iommu *mock, u16 rid)
 {
 	mock->fail_attach = rid;
+}
+
+/**
+ * mock_iommu_any_type - Leave the type of default domains to the IOMMU core
+ * @mock: the IOMMU, not registered yet
+ *
+ * Otherwise it asks for identity.
+ */
+void mock_iommu_any_type(struct mock_iommu *mock)
+{
+	mock->any_type = true;
+}
+
+/**
+ * mock_iommu_wish - Ask for a type of default domain
+ * @mock: the IOMMU
+ * @rid: requester ID of the device that needs it, not probed yet
+ * @type: IOMMU_DOMAIN_DMA or IOMMU_DOMAIN_IDENTITY
+ */
+void mock_iommu_wish(struct mock_iommu *mock, u16 rid, int type)
+{
+	int i;
+
+	for (i = 0; i < NR_WISHES && mock->wishes[i].rid; i++)
+		;
+	KUNIT_ASSERT_LT(mock->test, i, NR_WISHES);
+	mock->wishes[i].rid = rid;
+	mock->wishes[i].type = type;
+}
+
+/**
+ * mock_iommu_translate_msis - MSIs pass through the domain, as on Arm
+ * @mock: the IOMMU, not registered yet
+ */
+void mock_iommu_translate_msis(struct mock_iommu *mock)
+{
+	mock->translates_msis = true;
+}
+
+/**
+ * mock_iommu_was_identity - Has a device ever been attached to identity?
+ * @mock: the IOMMU
+ * @rid: its requester ID
+ */
+bool mock_iommu_was_identity(struct mock_iommu *mock, u16 rid)
+{
+	return test_bit(rid, mock->was_identity);
+}
+
+/**
+ * mock_iommu_wrong_old - How often was attach_dev() told a wrong old domain?
+ * @mock: the IOMMU
+ *
+ * Devices must have one requester ID each.
+ */
+int mock_iommu_wrong_old(struct mock_iommu *mock)
+{
+	return atomic_read(&mock->wrong_old);
 }
 
 /* Without a fwspec to tell them apart the first IOMMU gets all devices */

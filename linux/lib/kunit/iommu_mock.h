@@ -39,6 +39,9 @@ struct device_node *mock_iommu_host_node(struct mock_iommu *iommu);
 void mock_iommu_ignore_bridges(struct mock_iommu *iommu);
 void mock_iommu_fail_probe(struct mock_iommu *iommu, u16 rid);
 void mock_iommu_fail_attach(struct mock_iommu *iommu, u16 rid);
+void mock_iommu_any_type(struct mock_iommu *iommu);
+void mock_iommu_wish(struct mock_iommu *iommu, u16 rid, int type);
+void mock_iommu_translate_msis(struct mock_iommu *iommu);
 void mock_iommu_register(struct mock_iommu *iommu);
 void mock_iommu_unregister(struct mock_iommu *iommu);
 void mock_iommu_hold_probe(struct mock_iommu *iommu, struct pci_dev *pdev);
@@ -47,6 +50,8 @@ void mock_iommu_wait_held(struct mock_iommu *iommu);
 void mock_iommu_go_on(struct mock_iommu *iommu);
 
 bool mock_iommu_programmed(struct mock_iommu *iommu, u16 rid);
+bool mock_iommu_was_identity(struct mock_iommu *iommu, u16 rid);
+int mock_iommu_wrong_old(struct mock_iommu *iommu);
 u64 mock_iommu_group_ns(struct mock_iommu *mock);
 bool mock_iommu_same_group(struct pci_dev *a, struct pci_dev *b);
 
