@@ -23,6 +23,7 @@ DEBUG = "debug"
 KCSAN = "kcsan"
 MODULE = "module"
 ACPI = "acpi"               # of arm64; x86-64 has it anyway
+BISECT = "bisect"           # of make check, not to be booted
 VARIANTS = (DEBUG, KCSAN, MODULE, ACPI, ALONE)
 
 # What QEMU starts: ELF through PVH on x86-64, the flat image on arm64.
@@ -98,11 +99,14 @@ def configure(tree: Path, out: Path, arch: str, variant: str) -> None:
              kbuild(tree, out.name, arch, "allnoconfig"),
              env={"KCONFIG_ALLCONFIG": str(fragment)},
              log=f"lab-config-{out.parent.name}{out.name}")
+    # What is turned off has no line, or says so in a comment
     taken = set(config.read_text().splitlines())
+    present = {line.partition("=")[0] for line in taken if line.startswith("CONFIG_")}
     # The last word on an option counts, for kconfig as here
     options = {line.partition("=")[0]: line for line in wanted.splitlines()
                if line.startswith("CONFIG_")}
-    missing = [line for line in options.values() if line not in taken]
+    missing = [line for name, line in options.items() if line not in taken
+               and (name in present or not line.endswith("=n"))]
     if missing:
         config.unlink()
         raise LabError(f"{tree}: kconfig did not take {', '.join(missing)} of "
