@@ -3,6 +3,7 @@
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Iterator
 
@@ -45,23 +46,39 @@ def test_git_am_gives_the_same_tree(mailed: Bench, tmp_path: Path) -> None:
         assert "Tests-only" not in git.git(where, "log", "--format=%B", "base..")
 
 
+def b4(where: Path, home: Path, *arguments: str | Path) -> str:
+    """What b4 says in @where, without a network and without our settings."""
+    # It finds its own commits by their date
+    env = git.environment(HOME=str(home), GIT_COMMITTER_DATE=f"{time.time():.0f} +0000",
+                          **{"user.name": "Maintainer", "user.email": "m@example.org"})
+    done = subprocess.run(["b4", "--offline-mode", "--no-interactive", *arguments],
+                          cwd=where, env=env, capture_output=True, text=True,
+                          timeout=120, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    return said
+
+
+def test_b4_prepares_the_series(mailed: Bench, tmp_path: Path) -> None:
+    """For who sends it: as many patches as there are, on the base."""
+    where = upstream(mailed, tmp_path / "ours")
+    git.git(where, "fetch", "--quiet", str(mailed.linux), "series")
+    git.git(where, "switch", "--quiet", "-c", "submit", "FETCH_HEAD")
+    b4(where, tmp_path, "prep", "-e", "base")
+    said = b4(where, tmp_path, "prep", "--show-info")
+    assert f"base-commit: {mailed.git('rev-parse', 'base^{commit}')}" in said
+    assert said.count("\ncommit-") == 3
+
+
 def test_b4_takes_the_mbox(mailed: Bench, tmp_path: Path) -> None:
     """Offline: b4 finds all patches and the base, and git am their tree."""
     where = upstream(mailed, tmp_path / "theirs")
     mbox = mailed.root / "build/series/series.mbox"
     cover = (mailed.root / "build/series/0000-cover-letter.patch").read_text()
     message_id = cover.partition("Message-ID: <")[2].partition(">")[0]
-    home, out = tmp_path / "home", tmp_path / "out"
-    home.mkdir()
+    out = tmp_path / "out"
     out.mkdir()
-    done = subprocess.run(
-        ["b4", "--offline-mode", "--no-interactive", "am", "-m", mbox, "-o",
-         out, message_id],
-        cwd=where, capture_output=True, text=True, timeout=120, check=False,
-        env=git.environment(HOME=str(home), **{"user.name": "Maintainer",
-                                               "user.email": "m@example.org"}))
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
+    said = b4(where, tmp_path, "am", "-m", mbox, "-o", out, message_id)
     taken = list(out.glob("*.mbx"))
     assert len(taken) == 1, said
     assert "Total patches: 3" in said
