@@ -22,6 +22,10 @@ endif
 demo: deps		## boot the stock and the patched kernel, compare; ARM64=1
 	@$(PYTHON) -m lab.demo
 
+.PHONY: picture
+picture: deps		## draw the groups of two NTBs, stock and series
+	@$(PYTHON) -m lab.picture
+
 .PHONY: test
 test: deps		## run all tests
 	@$(PYTHON) -m pytest
