@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A group that user space owns, through VFIO's groups or iommufd, while a device
+comes that belongs to it: no driver gets that device, and the owner's memory stays
+where its device finds it."""
+
+import pytest
+
+from lab.machines import MACHINES, VTD, Machine
+from lab.kernel import MODULE
+from lab.ntb import linked, use
+from lab.vm import VM
+
+# The NTB's proxy IDs are those of edu, which vfio-pci gets
+TREE = """
+    switchtec-ntb,addr=10,switch=own,partition=0,proxy-base=0x88,proxies=2  ntb
+    edu,addr=11                             owned
+    pcie-root-port,addr=d                   port-peer
+        switchtec-ntb,switch=own,partition=1  peer
+"""
+MACHINES["vfio"] = Machine("vfio", TREE, platform=VTD, variant=MODULE)
+
+pytestmark = [pytest.mark.usefixtures("model"), pytest.mark.machine("vfio")]
+
+VFIO = ("irqbypass", "iommufd", "vfio", "vfio_iommu_type1", "vfio-pci-core",
+        "vfio-pci")
+BUS = "/sys/bus/pci"
+SWITCHTEC = "switchtec"
+
+
+def bind_to_vfio(vm: VM, name: str) -> None:
+    bdf = vm.bdf(name)
+    vm.run("write-file", f"{BUS}/devices/{bdf}/driver_override", "vfio-pci")
+    vm.run("write-file", f"{BUS}/drivers_probe", bdf)
+    assert vm.state().functions[bdf].driver == "vfio-pci"
+
+
+def copies(vm: VM) -> bool:
+    """Does the owner's device reach the owner's memory?"""
+    return vm.run("vfio-own", "copy").stdout.strip() == "same"
+
+
+@pytest.mark.parametrize("how", ["group", "iommufd"])
+@pytest.mark.defect("an NTB that comes back has a group of its own, and a driver, "
+                    "though its peers' DMA reaches the memory of VFIO's user",
+                    fixed=True)
+def test_device_of_an_owned_group(vm: VM, how: str) -> None:
+    use(vm)
+    vm.remove("ntb")
+    use(vm, *VFIO)
+    bind_to_vfio(vm, "owned")
+    vm.run("vfio-own", "start", vm.bdf("owned"), how)
+    assert copies(vm)
+
+    vm.rescan()
+    vm.wait_present("ntb")
+    functions = vm.state().functions
+    ntb = vm.bdf("ntb")
+    assert functions[ntb].group == functions[vm.bdf("owned")].group
+    assert not functions[ntb].driver
+    refused = vm.run("write-file", f"{BUS}/drivers/{SWITCHTEC}/bind", ntb,
+                     check=False)
+    assert "busy" in refused.stderr
+    assert copies(vm)
+
+    vm.run("vfio-own", "stop")
+    vm.run("write-file", f"{BUS}/drivers_probe", ntb)
+    assert vm.state().functions[ntb].driver == SWITCHTEC
+    assert linked(vm, "ntb", "peer")
