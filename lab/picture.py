@@ -3,7 +3,8 @@
 which was plugged in, as the stock kernel forms them and as the series does.
 
 A box is a group. In it are the requester IDs that the IOMMU translates for it;
-below it those that its devices use and that the IOMMU blocks.
+below it those that its devices use and for which the IOMMU has no entry
+("MISSING": it blocks their DMA), or another group's ("WRONG").
 """
 
 from contextlib import ExitStack
@@ -32,13 +33,19 @@ def proxy_ids(vm: VM, name: str) -> list[int]:
     return [bus | (first + n) % 256 for n in range(count)]
 
 
-def span(rids: list[int]) -> str:
-    last = f"-{rid_text(rids[-1])[3:]}" if rids[1:] else ""
-    return rid_text(rids[0]) + last
+def spans(rids: list[int]) -> list[str]:
+    """Requester IDs, those in a row as one."""
+    found: list[list[int]] = []
+    for rid in sorted(rids):
+        if found and rid == found[-1][-1] + 1:
+            found[-1].append(rid)
+        else:
+            found.append([rid])
+    return [rid_text(row[0]) + (f"-{rid_text(row[-1])[3:]}" if row[1:] else "")
+            for row in found]
 
 
-def box(group: int | None, lines: list[str]) -> list[str]:
-    title = "no group" if group is None else f"IOMMU group {group}"
+def box(title: str, lines: list[str]) -> list[str]:
     return ([f"+- {title} {'-' * (WIDTH - len(title) - 5)}+"]
             + [f"| {line:<{WIDTH - 4}} |" for line in lines]
             + [f"+{'-' * (WIDTH - 2)}+"])
@@ -47,24 +54,30 @@ def box(group: int | None, lines: list[str]) -> list[str]:
 def draw(state: State, addresses: dict[str, str],
          aliases: dict[str, list[int]]) -> list[str]:
     """@addresses: of each name in DEVICES. @aliases: by the same names."""
-    groups: dict[int | None, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for name in DEVICES:
-        groups.setdefault(state.functions[addresses[name]].group, []).append(name)
+        bdf = addresses[name]
+        group = state.functions[bdf].group
+        title = f"{bdf[5:]}: no group" if group is None else f"IOMMU group {group}"
+        groups.setdefault(title, []).append(name)
     picture = []
-    for group, names in groups.items():
+    for title, names in groups.items():
         inside, outside = [], []
         for name in names:
             bdf = addresses[name]
-            inside.append(f"{bdf[5:]:<11} {DEVICES[name]}")
-            for status in ("yes", "MISSING", "WRONG"):
-                rids = [rid for rid in aliases.get(name, [])
-                        if state.programmed(bdf, rid) == status]
-                if rids and status == "yes":
-                    inside.append(f"{span(rids):<11} its proxy IDs")
-                elif rids:
-                    outside.append(f"  {span(rids):<11} of its proxy IDs: "
-                                   + {"MISSING": "BLOCKED"}.get(status, status))
-        picture += [*box(group, inside), *outside]
+            uses = [(state.functions[bdf].rid, DEVICES[name])]
+            uses += [(rid, "proxy IDs of it") for rid in aliases.get(name, [])]
+            for what in dict.fromkeys(text for _, text in uses):
+                rids: dict[str, list[int]] = {}
+                for rid, text in uses:
+                    if text == what:
+                        rids.setdefault(state.programmed(bdf, rid), []).append(rid)
+                if "?" in rids:
+                    raise LabError("this IOMMU does not show what it translates")
+                inside += [f"{ids:<13} {what}" for ids in spans(rids.pop("yes", []))]
+                outside += [f"  {ids:<13} {what}: {status}"
+                            for status, some in rids.items() for ids in spans(some)]
+        picture += [*box(title, inside), *outside]
     return picture
 
 

@@ -173,6 +173,8 @@ static bool dma(volatile uint8_t *regs, uint64_t from, uint64_t to, int command)
 {
 	int tries = EDU_TRIES;
 
+	/* What the CPU wrote is for the device to read, and the reverse */
+	__sync_synchronize();
 	*(volatile uint64_t *)(regs + EDU_DMA_SOURCE) = from;
 	*(volatile uint64_t *)(regs + EDU_DMA_TARGET) = to;
 	*(volatile uint64_t *)(regs + EDU_DMA_COUNT) = HALF;
@@ -182,6 +184,7 @@ static bool dma(volatile uint8_t *regs, uint64_t from, uint64_t to, int command)
 			return false;
 		usleep(10000);
 	}
+	__sync_synchronize();
 	return true;
 }
 
@@ -249,15 +252,21 @@ static void ask(const char *request)
 		fwrite(answer, 1, length, stdout);
 }
 
+static void must_make(const char *fifo)
+{
+	if (mkfifo(fifo, 0600) && errno != EEXIST)
+		die("%s: %s", fifo, strerror(errno));
+}
+
 static void start(const char *bdf, const char *how)
 {
+	int ready[2], null;
 	uint8_t *memory;
-	int ready[2];
 	void *regs;
 	char byte;
 
-	if ((mkfifo(REQUESTS, 0600) || mkfifo(ANSWERS, 0600)) && errno != EEXIST)
-		die("%s: %s", REQUESTS, strerror(errno));
+	must_make(REQUESTS);
+	must_make(ANSWERS);
 	must("pipe", pipe(ready));
 	if (must("fork", fork())) {
 		close(ready[1]);
@@ -270,16 +279,19 @@ static void start(const char *bdf, const char *how)
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (memory == MAP_FAILED)
 		die("memory: %s", strerror(errno));
-	if (strcmp(how, "group"))
+	if (!strcmp(how, "group"))
+		own_group(bdf, memory);
+	else if (!strcmp(how, "iommufd"))
 		own_iommufd(bdf, memory);
 	else
-		own_group(bdf, memory);
+		die("neither group nor iommufd: %s", how);
 	regs = registers();
 	must("ready", write(ready[1], "r", 1));
 	close(ready[1]);
 	/* The lab waits for the end of what we print */
-	fclose(stdout);
-	fclose(stderr);
+	null = must_open("/dev/null", O_WRONLY);
+	must("stdout", dup2(null, STDOUT_FILENO));
+	must("stderr", dup2(null, STDERR_FILENO));
 	serve(regs, memory);
 }
 
