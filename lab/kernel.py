@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ MODULE = "module"
 ACPI = "acpi"               # of arm64; x86-64 has it anyway
 BISECT = "bisect"           # of make check, not to be booted
 VARIANTS = (DEBUG, KCSAN, MODULE, ACPI, ALONE)
+# Few objects depend on what these change
+CLOSE = (MODULE, ACPI)
 
 # What QEMU starts: ELF through PVH on x86-64, the flat image on arm64.
 IMAGES = {"x86_64": "vmlinux", "arm64": "arch/arm64/boot/Image"}
@@ -114,6 +117,27 @@ def configure(tree: Path, out: Path, arch: str, variant: str) -> None:
                        f"renamed, or what it depends on is not set")
 
 
+def borrow_objects(kernel: Kernel) -> None:
+    """Let a variant's first build begin with the objects of the kernel that it
+    varies. kbuild knows which of them depend on an option that differs; ccache
+    has to preprocess each source to find out, which takes minutes."""
+    parts = [part for part in kernel.variant.split("-") if part]
+    if kernel.out.exists() or not parts or set(parts) - set(CLOSE):
+        return
+    for count in range(len(parts) - 1, -1, -1):
+        near = kernel.tree / "-".join([f".lab-{kernel.arch}", *parts[:count]])
+        if not near.exists():
+            continue
+        unfinished = kernel.out.with_name(f"{kernel.out.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        with locked(f"lab-{kernel.name}{near.name}"):
+            run_step(f"copy {near.name} to {kernel.out.name}",
+                     ["cp", "-a", near, unfinished],
+                     log=f"lab-copy-{kernel.label}")
+        unfinished.rename(kernel.out)
+        return
+
+
 def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
     """Build the kernel @name ("stock", "series") and return it."""
     tree = trees()[name]
@@ -130,6 +154,7 @@ def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
         flags.append("CFLAGS_ntb_hw_switchtec.o=-include " +
                      os.path.relpath(ALIGNED, out))
     with locked(f"lab-{name}{out.name}"):
+        borrow_objects(kernel)
         configure(tree, out, arch, variant)
         run_step(f"build {name} kernel {tree.name}/{out.name}",
                  kbuild(tree, out.name, arch, *flags,
