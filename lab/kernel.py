@@ -24,7 +24,6 @@ DEBUG = "debug"
 KCSAN = "kcsan"
 MODULE = "module"
 ACPI = "acpi"               # of arm64; x86-64 has it anyway
-BISECT = "bisect"           # of make check, not to be booted
 VARIANTS = (DEBUG, KCSAN, MODULE, ACPI, ALONE)
 # Few objects depend on what these change
 CLOSE = (MODULE, ACPI)
@@ -102,14 +101,11 @@ def configure(tree: Path, out: Path, arch: str, variant: str) -> None:
              kbuild(tree, out.name, arch, "allnoconfig"),
              env={"KCONFIG_ALLCONFIG": str(fragment)},
              log=f"lab-config-{out.parent.name}{out.name}")
-    # What is turned off has no line, or says so in a comment
     taken = set(config.read_text().splitlines())
-    present = {line.partition("=")[0] for line in taken if line.startswith("CONFIG_")}
     # The last word on an option counts, for kconfig as here
     options = {line.partition("=")[0]: line for line in wanted.splitlines()
                if line.startswith("CONFIG_")}
-    missing = [line for name, line in options.items() if line not in taken
-               and (name in present or not line.endswith("=n"))]
+    missing = [line for line in options.values() if line not in taken]
     if missing:
         config.unlink()
         raise LabError(f"{tree}: kconfig did not take {', '.join(missing)} of "

@@ -18,7 +18,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Iterable
 
-from lab.kernel import BISECT as SMALLER
 from lab.kernel import configure
 from scripts import base, git, patchset, series, tree
 from scripts.cases import FAILED, PASSED, SKIPPED, Case, show
@@ -116,7 +115,7 @@ class Walk:
         (BISECT / out / ".config").write_text(self.config)
         run_step(f"Configure {what} (um)", kbuild(BISECT, out, "um", "olddefconfig"),
                  log="check-config-um", timeout=300)
-        configure(BISECT, BISECT / OUTS["x86_64"], "x86_64", SMALLER)
+        configure(BISECT, BISECT / OUTS["x86_64"], "x86_64", "")
 
     def build(self, what: str, arch: str) -> set[str]:
         """Returns those of self.objects that the configuration has."""
