@@ -86,7 +86,7 @@ def look(kernel: str) -> tuple[str, list[str]]:
     with VM(built, MACHINE, log_name="picture") as vm, plugged(vm):
         addresses = {name: vm.bdf(name) for name in DEVICES}
         aliases = {name: proxy_ids(vm, name) for name in ("ntb-a", "ntb-hot")}
-        return (TITLES[kernel].format(built.release.partition("-")[0]),
+        return (TITLES[kernel].format(built.release.rstrip("+")),
                 draw(vm.state(), addresses, aliases))
 
 
