@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 # which machine `make kunit` runs on
 ARCH ?= um
 
-export KERNEL CONFIG FORCE T KVM ARM64
+export KERNEL CONFIG FORCE T KVM ARM64 VFIO
 # kernels with KASAN, lockdep and the like: lab/kernel/debug.config
 debug := $(filter 1,$(DEBUG))
 # or that find data races: lab/kernel/kcsan.config

@@ -24,7 +24,8 @@ DEBUG = "debug"
 KCSAN = "kcsan"
 MODULE = "module"
 ACPI = "acpi"               # of arm64; x86-64 has it anyway
-VARIANTS = (DEBUG, KCSAN, MODULE, ACPI, ALONE)
+VFIO = "vfio"
+VARIANTS = (DEBUG, KCSAN, MODULE, ACPI, VFIO, ALONE)
 # Few objects depend on what these change
 CLOSE = (MODULE, ACPI)
 
