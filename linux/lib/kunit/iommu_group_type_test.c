@@ -101,7 +101,7 @@ static struct pci_dev *endpoint(struct machine *m, char letter)
 	return fake_pci_dev(m->host, endpoints[letter - 'A'].at);
 }
 
-/* What there is of the group is attached to, 0 without a group */
+/* Of the domain that the group is attached to; 0 without a group */
 static unsigned int type_of(struct pci_dev *pdev)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(&pdev->dev);
