@@ -145,7 +145,7 @@ def test_module_loaded_at_boot(vm: VM, firmware: str) -> None:
 
 
 @on_each("order-module-{}")
-@pytest.mark.expected_log("BUG: |Oops|Kernel panic")            # on stock
+@pytest.mark.expected_log("BUG: |Unable to handle kernel|Oops|Kernel panic") # on stock
 @pytest.mark.defect("the removal of the driver follows a link that is gone",
                     fixed=True)
 def test_module_unloaded_and_loaded(vm: VM, firmware: str) -> None:
