@@ -32,6 +32,7 @@
 #define FAKE_CAP_MSIX		0x90
 #define FAKE_CAP_ACS		0x100
 #define FAKE_CAP_SRIOV		0x140
+#define FAKE_CAP_ARI		0x180
 
 #define FAKE_WINDOW_SIZE	SZ_32M
 
@@ -356,7 +357,7 @@ static void init_bridge(struct fake_pci_fn *fn, const struct fake_pci_desc *d)
 	cfg_put(fn, FAKE_CAP_EA + PCI_EA_FIRST_ENT, 4, d->bus | last << 8, 0);
 }
 
-static void init_pcie(struct fake_pci_fn *fn, enum fake_pci_type type)
+static void init_pcie(struct fake_pci_fn *fn, const struct fake_pci_desc *d)
 {
 	static const u8 port_type[] = {
 		[FAKE_ENDPOINT]		= PCI_EXP_TYPE_ENDPOINT,
@@ -368,8 +369,14 @@ static void init_pcie(struct fake_pci_fn *fn, enum fake_pci_type type)
 
 	cfg_put(fn, FAKE_CAP_PCIE, 2, PCI_CAP_ID_EXP, 0);
 	cfg_put(fn, FAKE_CAP_PCIE + PCI_EXP_FLAGS, 2,
-		2 | port_type[type] << 4, 0);
+		2 | port_type[d->type] << 4, 0);
 	cfg_put(fn, FAKE_CAP_PCIE + PCI_EXP_DEVCTL, 2, 0, 0xffff);
+	if (is_bridge(d->type) && d->ari) {
+		cfg_put(fn, FAKE_CAP_PCIE + PCI_EXP_DEVCAP2, 4,
+			PCI_EXP_DEVCAP2_ARI, 0);
+		cfg_put(fn, FAKE_CAP_PCIE + PCI_EXP_DEVCTL2, 2, 0,
+			PCI_EXP_DEVCTL2_ARI);
+	}
 }
 
 static void init_msix(struct fake_pci_fn *fn, const struct fake_pci_desc *d)
@@ -383,7 +390,6 @@ static void init_msix(struct fake_pci_fn *fn, const struct fake_pci_desc *d)
 
 static void init_sriov(struct fake_pci_fn *fn, const struct fake_pci_desc *d)
 {
-	cfg_put(fn, FAKE_CAP_ACS + 2, 2, 1 | FAKE_CAP_SRIOV << 4, 0);
 	cfg_put(fn, FAKE_CAP_SRIOV, 4, PCI_EXT_CAP_ID_SRIOV | 1 << 16, 0);
 	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_CTRL, 2, 0,
 		PCI_SRIOV_CTRL_VFE | PCI_SRIOV_CTRL_MSE);
@@ -396,6 +402,37 @@ static void init_sriov(struct fake_pci_fn *fn, const struct fake_pci_desc *d)
 	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_VF_DID, 2, FAKE_VF_DEVICE, 0);
 	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_SUP_PGSIZE, 4, 0x553, 0);
 	cfg_put(fn, FAKE_CAP_SRIOV + PCI_SRIOV_SYS_PGSIZE, 4, 0, ~0);
+}
+
+/* Each names the next one, of those that are there by now */
+static void link_ari_functions(struct fake_pci_host *host, u8 bus)
+{
+	struct fake_pci_fn *fn, *last = NULL;
+	unsigned long rid;
+
+	xa_for_each_range(&host->fns, rid, fn, PCI_DEVID(bus, 0),
+			  PCI_DEVID(bus, 0xff)) {
+		if (!fn->cfg[FAKE_CAP_ARI])
+			continue;
+		if (last)
+			cfg_put(last, FAKE_CAP_ARI + PCI_ARI_CAP, 2,
+				fn->devfn << 8, 0);
+		last = fn;
+	}
+}
+
+/* The first place names the second, and so on, with or without a capability */
+static void link_ext_caps(struct fake_pci_fn *fn)
+{
+	static const u16 places[] = { FAKE_CAP_ACS, FAKE_CAP_SRIOV, FAKE_CAP_ARI };
+	int i, last = FAKE_CAP_ACS;
+
+	for (i = 1; i < ARRAY_SIZE(places); i++) {
+		if (!fn->cfg[places[i]])
+			continue;
+		cfg_put(fn, last + 2, 2, 1 | places[i] << 4, 0);
+		last = places[i];
+	}
 }
 
 /* Chains the capabilities that were initialised, in order of their place */
@@ -471,7 +508,7 @@ struct fake_pci_fn *fake_pci_add(struct fake_pci_host *host,
 	if (is_bridge(d->type))
 		init_bridge(fn, d);
 	if (d->type != FAKE_PCI)
-		init_pcie(fn, d->type);
+		init_pcie(fn, d);
 	if (d->msix_vectors)
 		init_msix(fn, d);
 	if (d->acs) {
@@ -481,7 +518,11 @@ struct fake_pci_fn *fake_pci_add(struct fake_pci_host *host,
 	}
 	if (d->vfs)
 		init_sriov(fn, d);
+	if (!is_bridge(d->type) && d->ari)
+		cfg_put(fn, FAKE_CAP_ARI, 4, PCI_EXT_CAP_ID_ARI | 1 << 16, 0);
 	link_caps(fn);
+	link_ext_caps(fn);
+	link_ari_functions(host, bus);
 
 	return fn;
 }

@@ -47,8 +47,9 @@ enum fake_pci_type {
  * @msix_vectors: size of the MSI-X table, which is in BAR 0 at @msix_table
  * @msix_table: offset in BAR 0, in bytes; the PBA follows 0x1000 later
  * @vfs: how many virtual functions it has; they are described as endpoints of
- *	their own, from device @FAKE_FIRST_VF on, where no scan looks for one.
- *	Needs @acs
+ *	their own, from @FAKE_FIRST_VF after it on
+ * @ari: ports: forwards requests to any function number of the device below;
+ *	others: has an ARI capability, by which functions beyond 7 are found
  */
 struct fake_pci_desc {
 	const char *at;
@@ -64,9 +65,10 @@ struct fake_pci_desc {
 	u16 msix_vectors;
 	u32 msix_table;
 	u16 vfs;
+	bool ari;
 };
 
-/* Offset of the first virtual function; the others follow one by one */
+/* From a function to its first virtual one; the others follow one by one */
 #define FAKE_FIRST_VF	PCI_DEVFN(1, 0)
 /* Their device ID, whatever that of the physical function is */
 #define FAKE_VF_DEVICE	0x0002

@@ -17,7 +17,7 @@
  *
  * Where a newcomer connects groups that exist, it is to be refused. What comes
  * after that is not compared: a refused device still connects others that
- * arrive later.
+ * arrive later. So does a bridge that no IOMMU is asked for.
  */
 #include <kunit/test.h>
 #include <linux/bitmap.h>
@@ -52,8 +52,11 @@ struct node {
 	u8 last;
 	bool mfd;		/* of its header */
 	bool acs;
+	bool ari;
+	bool vf;
+	bool has_vf;
 	int parent;		/* the bridge above */
-	int function0;		/* of its slot, if it is another */
+	int after;		/* function 0, or the physical function of a VF */
 	u8 alias[2];
 	int nr_aliases;
 	char at[sizeof("00:00.0")];
@@ -107,6 +110,7 @@ static void add_aliases(struct pci_dev *pdev)
 		pci_add_dma_alias(pdev, node->alias[i], 1);
 }
 DECLARE_PCI_FIXUP_FINAL(TEST_VENDOR, TEST_DEVICE, add_aliases);
+DECLARE_PCI_FIXUP_FINAL(TEST_VENDOR, FAKE_VF_DEVICE, add_aliases);
 
 /*
  * Making topologies
@@ -133,25 +137,19 @@ static int add_node(struct topology *t, enum fake_pci_type type, int parent,
 		return NONE;
 
 	*n = (struct node) { .type = type, .parent = parent, .devfn = devfn,
-			     .function0 = NONE, .group = NONE,
+			     .after = NONE, .group = NONE,
 			     .acs = below(t, 2) };
 	n->bus = parent == NONE ? 0 : t->nodes[parent].secondary;
 	snprintf(n->at, sizeof(n->at), "%02x:%02x.%u", n->bus, PCI_SLOT(devfn),
 		 PCI_FUNC(devfn));
 
-	for (i = 0; PCI_FUNC(devfn) && i < t->nr; i++) {
-		if (t->nodes[i].bus == n->bus &&
-		    t->nodes[i].devfn == (devfn & ~7)) {
-			n->function0 = i;
-			t->nodes[i].mfd = true;
-		}
-	}
 	if (type == FAKE_ENDPOINT || type == FAKE_PCI) {
 		if (!below(t, 3))
 			n->nr_aliases = 1 + below(t, 2);
 	} else {
 		n->secondary = ++t->last_bus;
 		n->last = n->secondary;
+		n->ari = below(t, 2);
 		for (i = parent; i != NONE; i = t->nodes[i].parent)
 			t->nodes[i].last = n->secondary;
 	}
@@ -161,13 +159,52 @@ static int add_node(struct topology *t, enum fake_pci_type type, int parent,
 	return t->nr++;
 }
 
+/* A function of the same device as @first, or of a new one, if that is NONE */
+static int add_function(struct topology *t, enum fake_pci_type type, int parent,
+			u8 devfn, int first)
+{
+	int function = add_node(t, type, parent, devfn);
+
+	if (function != NONE && first != NONE) {
+		t->nodes[function].after = first;
+		t->nodes[first].mfd = true;
+	}
+	return function;
+}
+
+static void add_vf(struct topology *t, int pf)
+{
+	int vf = add_node(t, FAKE_ENDPOINT, t->nodes[pf].parent,
+			  t->nodes[pf].devfn + FAKE_FIRST_VF);
+
+	if (vf != NONE) {
+		t->nodes[vf].vf = true;
+		t->nodes[vf].after = pf;
+		t->nodes[pf].has_vf = true;
+	}
+}
+
 static void add_slot(struct topology *t, enum fake_pci_type type, int parent,
 		     u8 slot)
 {
-	int nr = 1 + (below(t, 2) ? below(t, 3) : 0), i;
+	int nr = 1 + (below(t, 2) ? below(t, 3) : 0), i, first = NONE, function;
+	bool ari = parent != NONE && t->nodes[parent].ari && !slot &&
+		   type == FAKE_ENDPOINT && below(t, 2);
+	u8 devfn = PCI_DEVFN(slot, 0);
 
-	for (i = 0; i < nr; i++)
-		add_node(t, type, parent, PCI_DEVFN(slot, i));
+	for (i = 0; i < nr; i++, devfn++) {
+		/* Functions need not be next to each other, and may be many */
+		if (ari && i == 1 && below(t, 2))
+			devfn = PCI_DEVFN(1, 0);
+		function = add_function(t, type, parent, devfn, first);
+		if (function == NONE)
+			break;
+		t->nodes[function].ari = ari;
+		if (!i)
+			first = function;
+		if (type == FAKE_ENDPOINT && !ari && !below(t, 3))
+			add_vf(t, function);
+	}
 }
 
 static void add_below_port(struct topology *t, int port, int depth)
@@ -208,16 +245,18 @@ static void add_below_port(struct topology *t, int port, int depth)
 
 static void make_topology(struct topology *t)
 {
-	int nr = 1 + below(t, 3), first = t->nr, i, port;
+	int nr = 1 + below(t, 3), i, port;
 	bool one_slot = below(t, 2);
 
 	for (i = 0; i < nr; i++)
-		add_node(t, FAKE_ROOT_PORT, NONE,
-			 one_slot ? PCI_DEVFN(1, i) : PCI_DEVFN(i, 0));
+		add_function(t, FAKE_ROOT_PORT, NONE,
+			     one_slot ? PCI_DEVFN(1, i) : PCI_DEVFN(i, 0),
+			     one_slot && i ? 0 : NONE);
 	nr = below(t, 3);
+	/* VFs are in the slots between them */
 	for (i = 0; i < nr; i++)
-		add_slot(t, FAKE_ENDPOINT, NONE, 8 + i);
-	for (port = first; port < t->nr; port++)
+		add_slot(t, FAKE_ENDPOINT, NONE, 8 + 2 * i);
+	for (port = 0; port < t->nr; port++)
 		if (t->nodes[port].type == FAKE_ROOT_PORT)
 			add_below_port(t, port, 0);
 }
@@ -228,13 +267,13 @@ static bool can_arrive(const struct topology *t, const bool *placed, int i)
 	const struct node *n = &t->nodes[i];
 
 	return !placed[i] && (n->parent == NONE || placed[n->parent]) &&
-	       (n->function0 == NONE || placed[n->function0]);
+	       (n->after == NONE || placed[n->after]);
 }
 
 static void make_order(struct topology *t)
 {
 	bool placed[MAX_NODES] = { };
-	int i, pick;
+	int i, pick, first_vf = t->nr;
 
 	for (i = 0; i < t->nr; i++) {
 		do {
@@ -242,8 +281,11 @@ static void make_order(struct topology *t)
 		} while (!can_arrive(t, placed, pick));
 		placed[pick] = true;
 		t->order[i] = pick;
+		if (t->nodes[pick].vf)
+			first_vf = min(first_vf, i);
 	}
-	t->cold = below(t, t->nr + 1);
+	/* No VF is enabled at boot */
+	t->cold = below(t, first_vf + 1);
 	t->iommu_at = t->cold + below(t, t->nr - t->cold + 1);
 	/* Before the first, or when some are there */
 	if (below(t, 2))
@@ -267,7 +309,7 @@ static bool isolated(const struct node *n)
 		return n->acs;
 	case FAKE_ENDPOINT:
 	case FAKE_UPSTREAM:
-		return n->acs || (!n->mfd && !PCI_FUNC(n->devfn));
+		return n->acs || n->vf || (!n->mfd && n->after == NONE);
 	default:
 		return false;
 	}
@@ -344,9 +386,6 @@ static void expect_probe(struct topology *t, int i)
 {
 	int j, found = NONE;
 
-	if (!translated(t, &t->nodes[i]))
-		return;
-
 	for (j = 0; j < t->nr; j++) {
 		int group = t->nodes[j].group;
 
@@ -359,7 +398,8 @@ static void expect_probe(struct topology *t, int i)
 		}
 		found = group;
 	}
-	t->nodes[i].group = found == NONE ? t->nr_groups++ : found;
+	if (translated(t, &t->nodes[i]))
+		t->nodes[i].group = found == NONE ? t->nr_groups++ : found;
 }
 
 /*
@@ -383,10 +423,11 @@ static void print_topology(const struct topology *t)
 	for (i = 0; i < t->nr; i++) {
 		const struct node *n = &t->nodes[t->order[i]];
 
-		kunit_err(t->test, "%s %s%s%s bus %02x-%02x group %d\n", n->at,
-			  types[n->type], n->acs ? " ACS" : "",
-			  n->mfd ? " MFD" : "", n->secondary, n->last,
-			  n->group);
+		kunit_err(t->test, "%s %s%s%s%s%s bus %02x-%02x group %d\n",
+			  n->at, n->vf ? "VF" : types[n->type],
+			  n->acs ? " ACS" : "", n->mfd ? " MFD" : "",
+			  n->ari ? " ARI" : "", n->has_vf ? " SR-IOV" : "",
+			  n->secondary, n->last, n->group);
 		for (j = 0; j < n->nr_aliases; j++)
 			kunit_err(t->test, "    alias %02x.%u\n",
 				  PCI_SLOT(n->alias[j]), PCI_FUNC(n->alias[j]));
@@ -401,6 +442,16 @@ static void fail(struct topology *t, const char *what, const struct node *a,
 		print_topology(t);
 	t->failed = true;
 	KUNIT_FAIL(t->test, "%s: %s %s", what, a->at, b ? b->at : "");
+}
+
+static struct pci_dev *get_dev(const struct node *node)
+{
+	struct pci_dev *pdev = NULL;
+
+	for_each_pci_dev(pdev)
+		if (fake_pci_owns(pdev) && find_node(pdev) == node)
+			return pdev;
+	return NULL;
 }
 
 /* Groups are compared as pointers only: their devices keep them */
@@ -442,18 +493,57 @@ static void compare(struct topology *t)
 	}
 }
 
-static void arrive(struct topology *t, struct fake_pci_host *host, int i)
+/* It answers from now on, and is found by the next scan of its bus */
+static void plug(struct topology *t, struct fake_pci_host *host, int i)
 {
 	struct node *n = &t->nodes[i];
 	struct fake_pci_desc desc = {
 		.at = n->at, .type = n->type, .bus = n->secondary,
 		.last_bus = n->last, .mfd = n->mfd,
 		.acs = n->acs ? FAKE_ACS_FULL : 0,
+		.ari = n->ari, .vfs = n->has_vf,
 		.vendor = TEST_VENDOR, .device = TEST_DEVICE,
 	};
 
 	fake_pci_add(host, &desc);
 	n->arrived = true;
+}
+
+/* As pci_enable_sriov(), but that sleeps for a device's sake */
+static void add_virtual_function(struct topology *t, const struct node *vf)
+{
+	struct pci_dev *pf = get_dev(&t->nodes[vf->after]);
+
+	KUNIT_ASSERT_NOT_NULL(t->test, pf);
+	pci_lock_rescan_remove();
+	KUNIT_EXPECT_EQ(t->test, 0, pci_iov_add_virtfn(pf, 0));
+	pci_unlock_rescan_remove();
+	pci_dev_put(pf);
+}
+
+static void remove_virtual_functions(struct topology *t)
+{
+	struct pci_dev *pf;
+	int i;
+
+	for (i = 0; i < t->nr; i++) {
+		if (!t->nodes[i].vf || !t->nodes[i].arrived)
+			continue;
+		pf = get_dev(&t->nodes[t->nodes[i].after]);
+		pci_lock_rescan_remove();
+		pci_iov_remove_virtfn(pf, 0);
+		pci_unlock_rescan_remove();
+		pci_dev_put(pf);
+	}
+}
+
+static void arrive(struct topology *t, struct fake_pci_host *host, int i)
+{
+	plug(t, host, i);
+	if (t->nodes[i].vf)
+		add_virtual_function(t, &t->nodes[i]);
+	else
+		fake_pci_rescan(host);
 }
 
 static void expect_all(struct topology *t)
@@ -481,7 +571,7 @@ static void try_topology(struct topology *t, struct mock_iommu *mock)
 	if (t->iommu_at == NONE)
 		mock_iommu_register(mock);
 	for (i = 0; i < t->cold; i++)
-		arrive(t, host, t->order[i]);
+		plug(t, host, t->order[i]);
 	fake_pci_boot(host);
 
 	if (t->iommu_at == NONE)
@@ -496,7 +586,6 @@ static void try_topology(struct topology *t, struct mock_iommu *mock)
 			break;
 
 		arrive(t, host, t->order[i]);
-		fake_pci_rescan(host);
 		if (t->iommu_at != NONE && t->iommu_at > i)
 			continue;
 		unite(t);
@@ -506,6 +595,7 @@ static void try_topology(struct topology *t, struct mock_iommu *mock)
 		compare(t);
 
 	mock_iommu_unregister(mock);
+	remove_virtual_functions(t);
 	fake_pci_host_remove(host);
 	current_topology = NULL;
 }
