@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 # which machine `make kunit` runs on
 ARCH ?= um
 
-export KERNEL CONFIG FORCE T KVM ARM64 VFIO
+export KERNEL CONFIG FORCE T KVM ARM64 VFIO FULL
 # kernels with KASAN, lockdep and the like: lab/kernel/debug.config
 debug := $(filter 1,$(DEBUG))
 # or that find data races: lab/kernel/kcsan.config
@@ -57,7 +57,7 @@ model: deps		## search all interleavings of the contract (Promela)
 	@$(PYTHON) -m model.run
 
 .PHONY: check
-check: deps		## checkpatch, sparse, W=1, kernel-doc, every patch builds
+check: deps		## checkpatch, sparse, W=1, kernel-doc, every patch builds; FULL=1
 	@$(PYTHON) -m scripts.check
 
 .PHONY: tree

@@ -87,10 +87,13 @@ def make_trees() -> None:
         make_tree()
 
 
-def configure(tree: Path, out: Path, arch: str, variant: str) -> None:
-    """Write .config from the fragments, and check that kconfig took them."""
+def fragments_of(arch: str, variant: str) -> list[Path]:
     names = [variant] if variant == ALONE else [arch, *variant.split("-")]
-    fragments = [CONFIGS / f"{name}.config" for name in names if name]
+    return [CONFIGS / f"{name}.config" for name in names if name]
+
+
+def configure(tree: Path, out: Path, arch: str, fragments: list[Path]) -> None:
+    """Write .config from @fragments, and check that kconfig took them."""
     for fragment in fragments:
         if not fragment.exists():
             raise LabError(f"no kernel configuration {fragment}")
@@ -98,7 +101,7 @@ def configure(tree: Path, out: Path, arch: str, variant: str) -> None:
     config, fragment = out / ".config", out / ".lab-fragment"
     out.mkdir(exist_ok=True)
     fragment.write_text(wanted)
-    run_step(f"configure {out.parent.name} {arch} {variant}".strip(),
+    run_step(f"configure {out.parent.name} {out.name.lstrip('.')}",
              kbuild(tree, out.name, arch, "allnoconfig"),
              env={"KCONFIG_ALLCONFIG": str(fragment)},
              log=f"lab-config-{out.parent.name}{out.name}")
@@ -152,7 +155,7 @@ def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
                      os.path.relpath(ALIGNED, out))
     with locked(f"lab-{name}{out.name}"):
         borrow_objects(kernel)
-        configure(tree, out, arch, variant)
+        configure(tree, out, arch, fragments_of(arch, variant))
         run_step(f"build {name} kernel {tree.name}/{out.name}",
                  kbuild(tree, out.name, arch, *flags,
                         # the PVH entry calls memcmp() before KASAN is set up

@@ -5,6 +5,8 @@ Each mail passes checkpatch; each patch builds for um and x86-64 on those
 before it; and no touched file has a warning of the compiler with W=1 or of
 kernel-doc that it does not have on the base, nor one of sparse at the end of
 the series. Only files that one of the two configurations builds are compiled.
+
+FULL=1 adds arm64 to the two, and builds the series on others: see full.py.
 """
 
 import argparse
@@ -18,8 +20,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Iterable
 
-from lab.kernel import configure
-from scripts import base, git, patchset, series, tree
+from lab.kernel import configure, fragments_of
+from scripts import base, deps, full, git, patchset, series, tree
 from scripts.cases import FAILED, PASSED, SKIPPED, Case, show
 from scripts.kunit import KUNITCONFIG
 from scripts.patchset import Commit
@@ -29,8 +31,11 @@ from scripts.workbench import (BUILD, LINUX, LOGS, StepFailed, die,
 
 BISECT = BUILD / "bisect"  # a worktree that stands at one commit after the other
 BUILD_TIME = 1800          # seconds for one build
-OUTS = {"um": ".bisect-um", "x86_64": ".bisect-x86_64"}
-TARGETS = {"um": ("linux",), "x86_64": ("vmlinux", "modules")}
+FULL = os.environ.get("FULL") == "1"
+OUTS = {"um": ".bisect-um", "x86_64": ".bisect-x86_64",
+        **({"arm64": full.ARM64.out} if FULL else {})}
+TARGETS = {"um": ("linux",), "x86_64": ("vmlinux", "modules"),
+           "arm64": full.ARM64.targets}
 # checkpatch's helpers need modules of the Python that runs this
 PYTHON_PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 # The base has no history, in which a Fixes: tag could be looked up. Who maintains
@@ -115,7 +120,10 @@ class Walk:
         (BISECT / out / ".config").write_text(self.config)
         run_step(f"Configure {what} (um)", kbuild(BISECT, out, "um", "olddefconfig"),
                  log="check-config-um", timeout=300)
-        configure(BISECT, BISECT / OUTS["x86_64"], "x86_64", "")
+        configure(BISECT, BISECT / OUTS["x86_64"], "x86_64",
+                  fragments_of("x86_64", ""))
+        if FULL:
+            full.ARM64.configure(BISECT)
 
     def build(self, what: str, arch: str) -> set[str]:
         """Returns those of self.objects that the configuration has."""
@@ -192,6 +200,13 @@ class Walk:
             return Case("sparse", FAILED, str(error))
         return Case("sparse", FAILED if new else PASSED, listed(new))
 
+    def elsewhere(self) -> list[Case]:
+        """Build the last patch's state on what else there is."""
+        return [full.build(BISECT, configuration, lambda said: listed(
+                    found(WARNING, said, self.touched)))
+                for configuration in full.CONFIGURATIONS
+                if configuration.out not in OUTS.values()]
+
     def step(self, number: int, commit: Commit) -> list[Case]:
         """Build one patch and hear what is said about what it touches."""
         name = f"{number:04d}-{commit.slug}.patch"
@@ -222,13 +237,16 @@ def walk(on: base.Base) -> list[Case]:
         way.start()
         cases = [case for number, commit in enumerate(way.commits, 1)
                  for case in way.step(number, commit)]
-        return [*cases, way.end()] + [
+        cases += [way.end(), *(way.elsewhere() if FULL else ())]
+        return cases + [
             Case(f"compile {path}", SKIPPED, "no configuration builds it")
             for path in sorted(way.touched)
             if object_of(path) in way.unbuilt and (BISECT / path).exists()]
 
 
 def check() -> list[Case]:
+    if FULL:
+        deps.require(full.PACKAGES)
     on = tree.make_tree()
     series.make_series()
     new = {path for commit in patchset.commits(LINUX, on.commit, tree.marks(LINUX)[0])

@@ -29,8 +29,9 @@ from lab.machines import QEMU_BINARY
 from lab.vm import qemu_binary
 from scripts import patchset, tree
 from scripts.cases import FAILED, PASSED, SKIPPED, Case, compare, show
-from scripts.workbench import (BUILD, LINUX, PATCHES, ROOT, STOCK, StepFailed,
-                               die, in_parallel, jobs, locked, run_step)
+from scripts.workbench import (BUILD, CROSS, LINUX, PATCHES, ROOT, STOCK,
+                               StepFailed, die, in_parallel, jobs, locked,
+                               run_step)
 
 KUNITCONFIG = "lib/kunit/iommu_group.kunitconfig"
 OWN_CONFIG = ROOT / "scripts/own.kunitconfig"
@@ -38,7 +39,6 @@ OWN_CONFIG = ROOT / "scripts/own.kunitconfig"
 NOT_OURS = "--filter=module!=iommu_group_kunit"
 DEBUG_CONFIG = ROOT / "lab/kernel/debug.config"
 GUARDS = PATCHES / "guards"
-CROSS = {"arm64": "aarch64-linux-gnu-"}
 ARCHITECTURES = ("um", "x86_64", "arm64")
 BUILD_TIME = 1800          # seconds
 RUN_TIME = 600

@@ -173,6 +173,11 @@ def locked(name: str) -> Iterator[None]:
             HELD.remove(lock.fileno())
 
 
+# Debian's compilers for the architectures that are not x86
+CROSS = {"arm64": "aarch64-linux-gnu-", "riscv": "riscv64-linux-gnu-",
+         "powerpc": "powerpc64-linux-gnu-", "s390": "s390x-linux-gnu-"}
+
+
 def kbuild(tree: Path, out: str, arch: str, *targets: str) -> list[str]:
     """The make command for @targets of @tree in its build folder @out.
 
@@ -181,7 +186,7 @@ def kbuild(tree: Path, out: str, arch: str, *targets: str) -> list[str]:
     and the patched tree, and any clone, from one set of objects; git ignores
     it by the kernel's own rule for dot files.
     """
-    cross = {"arm64": "aarch64-linux-gnu-"}.get(arch)
+    cross = CROSS.get(arch)
     return ["make", "-C", str(tree), f"O={out}", f"ARCH={arch}", "CC=" + (
             f"ccache {cross or ''}gcc"), *([f"CROSS_COMPILE={cross}"] if cross else []),
             f"-j{jobs()}", *targets]

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What make check FULL=1 builds besides: kernels that nothing here boots.
+
+The series is built whole on each of these; on arm64 each patch is. Fragments of
+scripts/full/ make the configurations, on top of allnoconfig.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from lab import LabError
+from lab.kernel import configure
+from scripts.cases import FAILED, PASSED, Case
+from scripts.workbench import CROSS, LOGS, ROOT, StepFailed, kbuild, run_step
+
+FRAGMENTS = ROOT / "scripts/full"
+BUILD_TIME = 7200
+PACKAGES = {f"gcc-{prefix.rstrip('-')}": f"{prefix}gcc" for prefix in CROSS.values()}
+CAUSE = re.compile(r"(?m)^.*(?:error:|undefined reference|\*\*\* .*\.o\]).*$")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    arch: str
+    parts: tuple[str, ...]      # of the configuration, besides the base
+
+    @property
+    def name(self) -> str:
+        return "-".join((self.arch, *self.parts))
+
+    @property
+    def out(self) -> str:
+        return f".full-{self.name}"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return "vmlinux", *["modules"] * ("modules" in self.parts)
+
+    def configure(self, tree: Path) -> None:
+        names = ("base", *self.parts, self.arch,
+                 *[f"{self.arch}-iommu"] * ("iommu" in self.parts))
+        # most have nothing to add for one architecture
+        files = [path for path in (FRAGMENTS / f"{name}.config" for name in names)
+                 if path.exists()]
+        try:
+            configure(tree, tree / self.out, self.arch, files)
+        except LabError as error:
+            raise StepFailed(str(error)) from None
+
+
+# The IOMMU API is on wherever s390 has PCI
+CONFIGURATIONS = [
+    Configuration(arch, ("pci", "modules", iommu))
+    for arch in ("arm64", "riscv", "i386", "powerpc", "s390", "x86_64")
+    for iommu in ("iommu", "no-iommu")
+    if (arch, iommu) not in (("s390", "no-iommu"), ("x86_64", "iommu"))
+] + [
+    Configuration("x86_64", ("modules", "iommu")),
+    Configuration("s390", ("modules",)),
+    Configuration("x86_64", ("pci", "iommu")),
+]
+ARM64 = CONFIGURATIONS[0]
+
+
+def build(tree: Path, configuration: Configuration,
+          complaints: Callable[[str], str]) -> Case:
+    """Build @tree; fails if it cannot be, or by what @complaints makes of it."""
+    case = f"build on {configuration.name}"
+    log = f"check-full-{configuration.name}"
+    try:
+        configuration.configure(tree)
+        path = run_step(f"Build the series on {configuration.name}",
+                        kbuild(tree, configuration.out, configuration.arch,
+                               *configuration.targets), log=log,
+                        timeout=BUILD_TIME)
+    except StepFailed as error:
+        path = LOGS / f"{log}.log"
+        said = path.read_text(errors="replace") if path.exists() else ""
+        return Case(case, FAILED, "\n".join([*CAUSE.findall(said), str(error)]))
+    found = complaints(path.read_text(errors="replace"))
+    return Case(case, FAILED if found else PASSED, found)
