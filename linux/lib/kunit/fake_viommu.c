@@ -34,6 +34,7 @@
 
 #define QUEUE_SIZE	16
 #define REQUEST_QUEUE	0
+#define EVENT_QUEUE	1
 #define MAX_ENDPOINTS	8
 #define MAX_UNKNOWN	4
 #define LOG_SIZE	SZ_4K
@@ -67,6 +68,8 @@ struct fake_viommu {
 	struct virtio_iommu_config config;
 	u64 features;
 	u8 status;
+	const struct vring *events;
+	bool had_event_buffers;
 
 	spinlock_t lock;		/* protects all that follows */
 	struct vringh ring;
@@ -310,7 +313,11 @@ static u8 get_status(struct virtio_device *vdev)
 
 static void set_status(struct virtio_device *vdev, u8 status)
 {
-	to_fake(vdev)->status = status;
+	struct fake_viommu *v = to_fake(vdev);
+
+	if (status & ~v->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		v->had_event_buffers = v->events->avail->idx;
+	v->status = status;
 }
 
 static void reset(struct virtio_device *vdev)
@@ -359,6 +366,7 @@ static int find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 			return -ENOMEM;
 		}
 	}
+	v->events = virtqueue_get_vring(vqs[EVENT_QUEUE]);
 	ring = virtqueue_get_vring(vqs[REQUEST_QUEUE]);
 	ret = vringh_init_kern(&v->ring, vdev->features, QUEUE_SIZE, true,
 			       ring->desc, ring->avail, ring->used);
@@ -572,6 +580,17 @@ void fake_viommu_wake(struct fake_viommu *v)
 bool fake_viommu_attached(struct fake_viommu *v, u16 id)
 {
 	return find_endpoint(v, id);
+}
+
+/**
+ * fake_viommu_had_event_buffers - Could it report events at once?
+ * @v: the device
+ *
+ * Return: Whether there were buffers for them when its driver was ready.
+ */
+bool fake_viommu_had_event_buffers(struct fake_viommu *v)
+{
+	return v->had_event_buffers;
 }
 
 /**

@@ -33,6 +33,7 @@ void fake_viommu_silence(struct fake_viommu *v);
 void fake_viommu_wake(struct fake_viommu *v);
 
 bool fake_viommu_attached(struct fake_viommu *v, u16 id);
+bool fake_viommu_had_event_buffers(struct fake_viommu *v);
 const char *fake_viommu_requests(struct fake_viommu *v);
 
 #endif

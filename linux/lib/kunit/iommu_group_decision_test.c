@@ -51,13 +51,12 @@ static void set_kind(struct dev *dev, unsigned int place, unsigned int kind)
 static unsigned int search(const struct dev *devs)
 {
 	struct iommu_pci_members members = { };
-	unsigned int found = 0, before;
+	unsigned int found = 1, before;
 	int i;
 
 	iommu_pci_add_member(&members, devfns[devs[0].place],
 			     devs[0].aliases ? devs[0].mask : NULL,
 			     devs[0].isolated);
-	found = 1;
 	do {
 		before = found;
 		for (i = 1; i < NR_DEVS; i++) {
@@ -488,7 +487,9 @@ static void every_topology(struct kunit *test)
 	try_topologies(t, NONE, 0);
 	kunit_info(test, "%u topologies of up to %d devices, %llu decisions, %llu refusals\n",
 		   t->topologies, t->max, t->decisions, t->refusals);
-	KUNIT_EXPECT_GT(test, t->refusals, 0);
+	/* It takes three devices to connect two groups */
+	if (t->max > 2)
+		KUNIT_EXPECT_GT(test, t->refusals, 0);
 }
 
 static struct kunit_case iommu_group_decision_cases[] = {

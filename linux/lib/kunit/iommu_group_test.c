@@ -327,6 +327,48 @@ static void refused_hot_add(struct kunit *test, fail_fn *fail)
 	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(1, 0, 0)));
 }
 
+/* The port isolates them from others, nothing from each other. */
+static void expect_one_function(struct kunit *test, struct machine *m,
+				const char *at, const char *refused_at)
+{
+	struct pci_dev *pdev = fake_pci_dev(m->host, at);
+	struct device *dev = &fake_pci_dev(m->host, refused_at)->dev;
+
+	KUNIT_EXPECT_TRUE(test, device_iommu_mapped(&pdev->dev));
+	KUNIT_EXPECT_TRUE(test,
+			  mock_iommu_programmed(m->iommu, pci_dev_id(pdev)));
+	KUNIT_EXPECT_EQ(test, 0, iommu_device_use_default_domain(&pdev->dev));
+	iommu_device_unuse_default_domain(&pdev->dev);
+	KUNIT_EXPECT_FALSE(test, device_iommu_mapped(dev));
+	KUNIT_EXPECT_EQ(test, -EPROBE_DEFER,
+			iommu_device_use_default_domain(dev));
+}
+
+/* The first function cannot be attached. */
+static void unattached_function_late_iommu(struct kunit *test)
+{
+	struct machine m = machine(test, isolating_port);
+
+	fake_pci_add_all(m.host, two_functions);
+	fake_pci_boot(m.host);
+	mock_iommu_fail_attach(m.iommu, RID(1, 0, 0));
+	mock_iommu_register(m.iommu);
+	expect_one_function(test, &m, "01:00.1", "01:00.0");
+}
+
+/* The second function cannot, and both are found at once. */
+static void unattached_function_hot_add(struct kunit *test)
+{
+	struct machine m = machine(test, isolating_port);
+
+	fake_pci_boot(m.host);
+	mock_iommu_register(m.iommu);
+	mock_iommu_fail_attach(m.iommu, RID(1, 0, 1));
+	fake_pci_add_all(m.host, two_functions);
+	fake_pci_rescan(m.host);
+	expect_one_function(test, &m, "01:00.0", "01:00.1");
+}
+
 static void unattached_late_iommu(struct kunit *test)
 {
 	refused_late_iommu(test, mock_iommu_fail_attach);
@@ -509,6 +551,8 @@ static struct kunit_case iommu_group_cases[] = {
 	KUNIT_CASE_PARAM(pcie_to_pci_bridge_unknown, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(unattached_late_iommu, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(unattached_hot_add, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(unattached_function_late_iommu, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(unattached_function_hot_add, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(unprobed_late_iommu, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(unprobed_hot_add, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(connected_late_iommu, mock_iommu_gen_params),

@@ -19,6 +19,7 @@
  * after that is not compared: a refused device still connects others that
  * arrive later. So does a bridge that no IOMMU is asked for.
  */
+#include <kunit/resource.h>
 #include <kunit/test.h>
 #include <linux/bitmap.h>
 #include <linux/iommu.h>
@@ -202,7 +203,8 @@ static void add_slot(struct topology *t, enum fake_pci_type type, int parent,
 		t->nodes[function].ari = ari;
 		if (!i)
 			first = function;
-		if (type == FAKE_ENDPOINT && !ari && !below(t, 3))
+		if (IS_ENABLED(CONFIG_PCI_IOV) && type == FAKE_ENDPOINT &&
+		    !ari && !below(t, 3))
 			add_vf(t, function);
 	}
 }
@@ -597,7 +599,6 @@ static void try_topology(struct topology *t, struct mock_iommu *mock)
 	mock_iommu_unregister(mock);
 	remove_virtual_functions(t);
 	fake_pci_host_remove(host);
-	current_topology = NULL;
 }
 
 static bool next_permutation(int *order, int nr)
@@ -662,6 +663,13 @@ static unsigned int try_one_order(struct topology *t, struct mock_iommu *mock)
 #define SMALL		4
 #define SMALL_SHARE	20
 
+/* Also if a topology ends the test */
+static void end_topologies(void *data)
+{
+	console_loglevel = usual_loglevel;
+	current_topology = NULL;
+}
+
 static void try_topologies(struct kunit *test, bool every_order,
 			   bool ignore_bridges)
 {
@@ -682,6 +690,8 @@ static void try_topologies(struct kunit *test, bool every_order,
 	kunit_info(test, "seeds from %u\n", topology_seed);
 	/* A device is half a dozen lines */
 	usual_loglevel = console_loglevel;
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, end_topologies, NULL));
 	console_loglevel = CONSOLE_LOGLEVEL_SILENT;
 	for (i = 0; i < nr && !t->failed; i++) {
 		*t = (struct topology) { .test = test,
@@ -696,7 +706,7 @@ static void try_topologies(struct kunit *test, bool every_order,
 			refusals += try_one_order(t, mock);
 		devices += t->nr;
 	}
-	console_loglevel = usual_loglevel;
+	kunit_release_action(test, end_topologies, NULL);
 
 	kunit_info(test, "%u topologies with %u devices, %u refusals\n",
 		   i, devices, refusals);

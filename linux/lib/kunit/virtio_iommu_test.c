@@ -314,6 +314,14 @@ static void identity_by_id(struct kunit *test)
 			   "detach 0101 5\n");
 }
 
+/* Nobody else adds buffers when the device may already use them. */
+static void event_buffers_first(struct kunit *test)
+{
+	struct setup *s = started(test, without_alias);
+
+	KUNIT_EXPECT_TRUE(test, fake_viommu_had_event_buffers(s->v));
+}
+
 /* Unbound with its endpoints there, and bound again. */
 static void rebind(struct kunit *test)
 {
@@ -421,6 +429,32 @@ static void detach_fails(struct kunit *test)
 	fake_pci_rescan(s->host);
 	s->pdev = fake_pci_dev(s->host, ENDPOINT);
 	expect_endpoint(s, true);
+}
+
+/* Nobody waits for the answer, but it is heard. */
+static void mapping_rejected(struct kunit *test)
+{
+	struct setup *s = started(test, without_alias);
+	struct fake_pci_log *log = fake_pci_log(test, dev_name(&s->vdev->dev));
+	struct iommu_domain *domain = paging_domain(s);
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device(domain, &s->pdev->dev));
+	fake_viommu_status(s->v, VIRTIO_IOMMU_T_MAP, 0, VIRTIO_IOMMU_S_NOMEM);
+	KUNIT_EXPECT_EQ(test, 0, map(domain, 0));
+	KUNIT_EXPECT_EQ(test, 1, said(log, "a MAP or UNMAP request (-12)"));
+
+	fake_viommu_status(s->v, VIRTIO_IOMMU_T_UNMAP, 0, VIRTIO_IOMMU_S_RANGE);
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE, unmap(domain, 0));
+	KUNIT_EXPECT_EQ(test, 1, said(log, "a MAP or UNMAP request (-34)"));
+
+	fake_viommu_length(s->v, VIRTIO_IOMMU_T_MAP, 0, 0);
+	KUNIT_EXPECT_EQ(test, 0, map(domain, 0));
+	KUNIT_EXPECT_EQ(test, 1, said(log, "a MAP or UNMAP request (-5)"));
+
+	KUNIT_EXPECT_EQ(test, 0, map(domain, 1));
+	KUNIT_EXPECT_EQ(test, PAGE_SIZE, unmap(domain, 1));
+	KUNIT_EXPECT_EQ(test, 0, said(log, "request"));
+	iommu_detach_device(domain, &s->pdev->dev);
 }
 
 struct length {
@@ -597,6 +631,30 @@ static void silent_device(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, said(log, "no answer"));
 }
 
+/* Who unmaps when it has been given up, is not told that nothing was mapped. */
+static void silent_unmap(struct kunit *test)
+{
+	struct setup *s = started(test, without_alias);
+	struct iommu_domain *domain = paging_domain(s);
+	s64 ms;
+
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device(domain, &s->pdev->dev));
+	KUNIT_EXPECT_EQ(test, 0, map(domain, 0));
+	KUNIT_EXPECT_EQ(test, 0, map(domain, 1));
+
+	fake_viommu_silence(s->v);
+	ms = DURATION_MS(KUNIT_EXPECT_EQ(test, PAGE_SIZE, unmap(domain, 0)));
+	KUNIT_EXPECT_GT(test, ms, IMPATIENCE_MS);
+	KUNIT_EXPECT_LT(test, ms, PATIENCE_MS);
+	ms = DURATION_MS(KUNIT_EXPECT_EQ(test, PAGE_SIZE, unmap(domain, 1)));
+	KUNIT_EXPECT_LT(test, ms, AT_ONCE_MS);
+	/* Nor can it be told of another domain, which must not fail */
+	kunit_warning_suppress(test) {
+		iommu_detach_device(domain, &s->pdev->dev);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+}
+
 static int wake_later(void *data)
 {
 	msleep(SLOW_MS);
@@ -678,15 +736,18 @@ static struct kunit_case virtio_iommu_cases[] = {
 	KUNIT_CASE(mappings),
 	KUNIT_CASE(identity_by_mappings),
 	KUNIT_CASE(identity_by_id),
+	KUNIT_CASE(event_buffers_first),
 	KUNIT_CASE(rebind),
 	KUNIT_CASE_PARAM(attach_fails, failure_gen_params),
 	KUNIT_CASE(move_fails),
 	KUNIT_CASE(replay_fails),
 	KUNIT_CASE(detach_fails),
+	KUNIT_CASE(mapping_rejected),
 	KUNIT_CASE_PARAM(wrong_length, length_gen_params),
 	KUNIT_CASE_PARAM(endpoint_properties, fine_properties_gen_params),
 	KUNIT_CASE_PARAM(malformed_properties, bad_properties_gen_params),
 	KUNIT_CASE_SLOW(silent_device),
+	KUNIT_CASE_SLOW(silent_unmap),
 	KUNIT_CASE(slow_device),
 	KUNIT_CASE(broken_device),
 	{ }
