@@ -159,6 +159,7 @@ def test_module_unloaded_and_loaded(vm: VM, firmware: str) -> None:
     bind = vm.run("pci-hotplug", "bind", DRIVERS["rng"], vm.bdf("rng"),
                   check=False)
     assert TRY_AGAIN in bind.stderr
+    assert re.search(rf"{vm.bdf('rng')}\t.*{WAITS}", read(vm, DEFERRED))
     assert_refused(vm)
 
     start = len(vm.traced())
