@@ -11,7 +11,11 @@
 
 static int lab_leak(const char *value, const struct kernel_param *param)
 {
-	void *leak = kmalloc(64, GFP_KERNEL);
+	/*
+	 * Not from a slab, whose sheaves keep pointers to what they have given
+	 * out until others take their place: references, for kmemleak
+	 */
+	void *leak = kmalloc(2 * KMALLOC_MAX_CACHE_SIZE, GFP_KERNEL);
 
 	OPTIMIZER_HIDE_VAR(leak);
 	return leak ? 0 : -ENOMEM;
