@@ -146,6 +146,36 @@ static int said(struct fake_pci_log *log, const char *what)
 	return n;
 }
 
+#define IOVA		SZ_1M
+#define PADDR		SZ_2M
+#define READ_WRITE	(IOMMU_READ | IOMMU_WRITE)
+
+static void free_domain(void *domain)
+{
+	iommu_domain_free(domain);
+}
+
+static struct iommu_domain *paging_domain(struct setup *s)
+{
+	struct iommu_domain *domain = iommu_paging_domain_alloc(&s->pdev->dev);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(s->test, domain);
+	KUNIT_ASSERT_EQ(s->test, 0,
+			kunit_add_action_or_reset(s->test, free_domain, domain));
+	return domain;
+}
+
+static int map(struct iommu_domain *domain, unsigned long nr)
+{
+	return iommu_map(domain, IOVA + nr * SZ_64K, PADDR, PAGE_SIZE,
+			 READ_WRITE, GFP_KERNEL);
+}
+
+static size_t unmap(struct iommu_domain *domain, unsigned long nr)
+{
+	return iommu_unmap(domain, IOVA + nr * SZ_64K, PAGE_SIZE);
+}
+
 /* --- which IDs --------------------------------------------------------- */
 
 /* The device's own ID and its alias, both ways. */
@@ -169,6 +199,7 @@ static void unknown_alias(struct kunit *test)
 {
 	struct setup *s = setup(test, slot, BYPASS);
 	struct fake_pci_log *log = fake_pci_log(test, ENDPOINT);
+	struct iommu_domain *domain;
 
 	fake_viommu_unknown(s->v, SIBLING_ID);
 	start(s);
@@ -177,6 +208,16 @@ static void unknown_alias(struct kunit *test)
 			   "attach 0101 0 bypass = 6\n");
 	expect_endpoint(s, true);
 	KUNIT_EXPECT_EQ(test, 1, said(log, "does not know 1 of 1 DMA aliases"));
+
+	/* It is tried each time, and reported the first time */
+	domain = paging_domain(s);
+	KUNIT_EXPECT_EQ(test, 0, iommu_attach_device(domain, &s->pdev->dev));
+	iommu_detach_device(domain, &s->pdev->dev);
+	expect_requests(s, "attach 0100 1\n"
+			   "attach 0101 1 = 6\n"
+			   "attach 0100 0 bypass\n"
+			   "attach 0101 0 bypass = 6\n");
+	KUNIT_EXPECT_EQ(test, 0, said(log, "does not know"));
 
 	fake_pci_remove(s->host, ENDPOINT);
 	expect_requests(s, "detach 0100 0\n");
@@ -214,36 +255,6 @@ static void shared_id(struct kunit *test)
 }
 
 /* --- domains ------------------------------------------------------------ */
-
-#define IOVA		SZ_1M
-#define PADDR		SZ_2M
-#define READ_WRITE	(IOMMU_READ | IOMMU_WRITE)
-
-static void free_domain(void *domain)
-{
-	iommu_domain_free(domain);
-}
-
-static struct iommu_domain *paging_domain(struct setup *s)
-{
-	struct iommu_domain *domain = iommu_paging_domain_alloc(&s->pdev->dev);
-
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(s->test, domain);
-	KUNIT_ASSERT_EQ(s->test, 0,
-			kunit_add_action_or_reset(s->test, free_domain, domain));
-	return domain;
-}
-
-static int map(struct iommu_domain *domain, unsigned long nr)
-{
-	return iommu_map(domain, IOVA + nr * SZ_64K, PADDR, PAGE_SIZE,
-			 READ_WRITE, GFP_KERNEL);
-}
-
-static size_t unmap(struct iommu_domain *domain, unsigned long nr)
-{
-	return iommu_unmap(domain, IOVA + nr * SZ_64K, PAGE_SIZE);
-}
 
 /* The requests of a domain's life, PAGE_SIZE being 4k. */
 static void mappings(struct kunit *test)
@@ -412,6 +423,23 @@ static void replay_fails(struct kunit *test)
 	fake_pci_remove(s->host, ENDPOINT);
 	expect_requests(s, "detach 0100 0\n"
 			   "detach 0101 0\n");
+}
+
+/* Without its properties it may not be used, and nobody waits for them again. */
+static void probe_fails(struct kunit *test)
+{
+	struct setup *s = setup(test, without_alias, BYPASS | PROBE);
+	struct fake_pci_log *log = fake_pci_log(test, ENDPOINT);
+
+	fake_viommu_status(s->v, VIRTIO_IOMMU_T_PROBE, 1, VIRTIO_IOMMU_S_DEVERR);
+	start(s);
+	expect_requests(s, "probe 0008\n"
+			   "probe 0100 = 3\n"
+			   "attach 0008 0 bypass\n");
+	expect_endpoint(s, false);
+	KUNIT_EXPECT_EQ(test, 1, said(log, "Not added to an IOMMU group (-5)"));
+	KUNIT_EXPECT_EQ(test, -EPROBE_DEFER,
+			iommu_device_use_default_domain(&s->pdev->dev));
 }
 
 /* The driver cannot keep what goes away, and says so. */
@@ -741,6 +769,7 @@ static struct kunit_case virtio_iommu_cases[] = {
 	KUNIT_CASE_PARAM(attach_fails, failure_gen_params),
 	KUNIT_CASE(move_fails),
 	KUNIT_CASE(replay_fails),
+	KUNIT_CASE(probe_fails),
 	KUNIT_CASE(detach_fails),
 	KUNIT_CASE(mapping_rejected),
 	KUNIT_CASE_PARAM(wrong_length, length_gen_params),
