@@ -160,6 +160,8 @@ def test_module_unloaded_and_loaded(vm: VM, firmware: str) -> None:
     bind = vm.run("pci-hotplug", "bind", DRIVERS["rng"], vm.bdf("rng"),
                   check=False)
     assert TRY_AGAIN in bind.stderr
+    vm.run("ntb-client", "write", "/sys/bus/pci/drivers_probe", vm.bdf("rng"),
+           check=False)
     assert re.search(rf"{vm.bdf('rng')}\t.*{GONE}", read(vm, DEFERRED))
     assert_refused(vm)
 
