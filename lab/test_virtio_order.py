@@ -83,7 +83,7 @@ DEFERRED = "/sys/kernel/debug/devices_deferred"
 NOT_TRANSLATED = r"IOMMU \S+ has no driver, continuing without it"
 # And of one that waits for it
 WAITS = r"IOMMU \S+ has no driver yet"
-GONE = "IOMMU is gone or has refused the device"
+GONE = r"supplier \S+ not ready"
 TRY_AGAIN = "Resource temporarily unavailable"
 # Enough to see that nothing comes
 BRIEFLY = 2
