@@ -39,11 +39,11 @@ class Configuration:
         return "vmlinux", *["modules"] * ("modules" in self.parts)
 
     def configure(self, tree: Path) -> None:
-        names = ("base", *self.parts, self.arch,
-                 *[f"{self.arch}-iommu"] * ("iommu" in self.parts))
-        # most have nothing to add for one architecture
-        files = [path for path in (FRAGMENTS / f"{name}.config" for name in names)
-                 if path.exists()]
+        own = [self.arch, *[f"{self.arch}-iommu"] * ("iommu" in self.parts)]
+        files = [FRAGMENTS / f"{name}.config" for name in ("base", *self.parts)]
+        # what an architecture has nothing to say to, has no file
+        files += [path for path in (FRAGMENTS / f"{name}.config" for name in own)
+                  if path.exists()]
         try:
             configure(tree, tree / self.out, self.arch, files)
         except LabError as error:
