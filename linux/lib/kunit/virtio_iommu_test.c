@@ -685,7 +685,11 @@ static void silent_unmap(struct kunit *test)
 
 static int wake_later(void *data)
 {
-	msleep(SLOW_MS);
+	ktime_t begin = ktime_get();
+
+	/* Jiffies may stand still while the other CPU has interrupts off */
+	while (ktime_ms_delta(ktime_get(), begin) < SLOW_MS)
+		cpu_relax();
 	fake_viommu_wake(data);
 	while (!kthread_should_stop())
 		usleep_range(1000, 2000);
