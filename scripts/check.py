@@ -137,8 +137,8 @@ class Walk:
                      timeout=BUILD_TIME)
         except StepFailed as error:
             # the cause of a parallel build's end is seldom its last line
-            causes = re.findall(r"(?m)^.*(?:error:|\*\*\* .*\.o\]).*$",
-                                (LOGS / f"{log}.log").read_text(errors="replace"))
+            causes = full.CAUSE.findall(
+                (LOGS / f"{log}.log").read_text(errors="replace"))
             raise StepFailed("\n".join([*causes, str(error)])) from None
         return {path for path in self.objects
                 if (BISECT / OUTS[arch] / path).exists()}

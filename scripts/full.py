@@ -18,6 +18,7 @@ from scripts.workbench import CROSS, LOGS, ROOT, StepFailed, kbuild, run_step
 FRAGMENTS = ROOT / "scripts/full"
 BUILD_TIME = 7200
 PACKAGES = {f"gcc-{prefix.rstrip('-')}": f"{prefix}gcc" for prefix in CROSS.values()}
+# of the end of a parallel build, which is seldom in its last line
 CAUSE = re.compile(r"(?m)^.*(?:error:|undefined reference|\*\*\* .*\.o\]).*$")
 
 
