@@ -7,27 +7,22 @@ clock: KVM= does not matter here.
 """
 
 import os
-import re
 import struct
-import subprocess
 import sys
 from pathlib import Path
 
+from bench import plugin
 from lab import LabError
 from lab.guest import build_programs
 from lab.kernel import Kernel, build_kernel, make_trees
 from lab.machines import VTD, Machine
-from lab.vm import VM, qemu_binary
-from scripts.workbench import BUILD, StepFailed, die, locked, run_step, say
+from lab.vm import VM
+from scripts.workbench import StepFailed, die, locked, say
 
 KERNELS = ("stock", "series")
 RUNS = 3
 LIMIT = 1.005           # series / stock
 NOISE = 0.001           # of the runs of one kernel; more would hide a cost
-
-PLUGIN_SOURCE = Path(__file__).resolve().parent / "count-insns.c"
-# The oldest interface that a QEMU of this major version takes
-PLUGIN_API = {7: 1, 8: 1, 9: 2, 10: 2}
 
 PORTS, FUNCTIONS = 8, 7     # a port counts as one more
 # Nobody drives QEMU's test device: the boot is discovery and grouping, with
@@ -43,25 +38,6 @@ DETERMINISTIC = ("-icount", "shift=0,sleep=off", "-seed", "1",
                  "-rtc", "base=2026-01-01,clock=vm")
 
 
-def build_plugin() -> Path:
-    """Compile the counter for the QEMU that the lab uses."""
-    version = subprocess.run([qemu_binary("x86_64"), "--version"], text=True,
-                             capture_output=True, timeout=60, check=True).stdout
-    found = re.search(r"version (\d+)\.", version)
-    if not found or int(found[1]) not in PLUGIN_API:
-        raise LabError(f"no plugin interface known for '{version.strip()}'; "
-                       f"QEMU= can name another one")
-    out = BUILD / "bench"
-    out.mkdir(parents=True, exist_ok=True)
-    plugin = out / "count-insns.so"
-    run_step("compile the instruction counter",
-             ["gcc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror",
-              "-Wno-unused-parameter",
-              f"-DPLUGIN_API={PLUGIN_API[int(found[1])]}",
-              "-o", plugin, PLUGIN_SOURCE])
-    return plugin
-
-
 def init_entry(arch: str) -> int:
     """The address of the first instruction of the guest's init, from the
     header of the ELF file; the program is not position-independent."""
@@ -74,13 +50,13 @@ def init_entry(arch: str) -> int:
     return entry
 
 
-def measure(kernel: Kernel, plugin: Path) -> int:
+def measure(kernel: Kernel, counter: Path) -> int:
     """Instructions of @kernel until init starts."""
-    result = plugin.parent / f"insns-{kernel.label}"
+    result = counter.parent / f"insns-{kernel.label}"
     result.unlink(missing_ok=True)
     machine = Machine("bench", BOARD, cmdline="quiet", platform=(
         *VTD, *DETERMINISTIC, "-plugin",
-        f"{plugin},until={init_entry(kernel.arch):#x},out={result}"))
+        f"{counter},until={init_entry(kernel.arch):#x},out={result}"))
     with VM(kernel, machine) as vm:
         functions = vm.state().functions.values()
         log = vm.log
@@ -120,12 +96,12 @@ def bench() -> bool:
         say("KVM=1 is ignored: it cannot count instructions")
     make_trees()
     kernels = [build_kernel(name) for name in KERNELS]
-    plugin = build_plugin()
+    counter = plugin.build("count-insns")
     counts: dict[str, list[int]] = {name: [] for name in KERNELS}
     for number in range(1, RUNS + 1):
         for kernel in kernels:
             say(f"==> boot {kernel.name}, run {number} of {RUNS}")
-            counts[kernel.name].append(measure(kernel, plugin))
+            counts[kernel.name].append(measure(kernel, counter))
     text, ok = verdict(counts)
     say(f"\ninstructions until init starts, "
         f"{PORTS * (FUNCTIONS + 1)} PCI functions\n" +

@@ -11,11 +11,23 @@ from typing import Any, Iterator
 
 import pytest
 
+from lab.machines import MACHINES, VIRTIO, Machine
 from lab.vm import VM
 
-MACHINES = [pytest.param("acpi", marks=pytest.mark.machine("vtd-acpi")),
+# What the command line says of the default domain, and the type that it names in
+# sysfs. Not on VT-d, which knows a hypervisor and does not batch there
+TYPES = {"iommu.strict=0": "DMA-FQ", "iommu.strict=1": "DMA",
+         "iommu.passthrough=1": "identity"}
+for number, cmdline in enumerate(TYPES):
+    MACHINES[f"type-{number}"] = Machine(f"type-{number}", """
+        pcie-root-port,addr=2               port-cold
+            virtio-rng-pci                  rng-cold
+        pcie-root-port,addr=3               port-a
+    """, platform=VIRTIO, cmdline=cmdline)
+
+HOTPLUGS = [pytest.param("acpi", marks=pytest.mark.machine("vtd-acpi")),
             pytest.param("pciehp", marks=pytest.mark.machine("vtd-pciehp"))]
-every_hotplug = pytest.mark.parametrize("hotplug", MACHINES)
+every_hotplug = pytest.mark.parametrize("hotplug", HOTPLUGS)
 
 LATE_ALIAS = ("a final fixup adds the alias after the group is formed; needs "
               "groups formed from finished devices")
@@ -69,6 +81,21 @@ def test_conventional_device_hot_added(vm: VM) -> None:
     assert len(state.aliases(bdf)) == 1
     assert state.functions[bdf].group == state.functions[vm.bdf("bridge")].group
     assert not state.not_programmed(bdf)
+
+
+@pytest.mark.parametrize("cmdline", [
+    pytest.param(cmdline, marks=pytest.mark.machine(f"type-{number}"))
+    for number, cmdline in enumerate(TYPES)])
+def test_default_type(vm: VM, cmdline: str) -> None:
+    """The command line is for devices of any time."""
+    vm.remove("rng-cold")
+    vm.rescan()
+    vm.wait_present("rng-cold")
+    with plugged(vm, "virtio-rng-pci", "rng-hot", "port-a") as bdf:
+        functions = vm.state().functions
+    assert functions[bdf].driver
+    assert {functions[b].group_type for b in (
+        bdf, vm.bdf("rng-cold"), vm.bdf("port-a"))} == {TYPES[cmdline]}
 
 
 def test_endpoint_removed_and_rescanned(vm: VM) -> None:

@@ -246,6 +246,22 @@ def test_proxy_id_of_a_neighbour(vm: VM, iommu: str) -> None:
             functions[vm.bdf("neighbour")].group)
 
 
+@pytest.mark.machine("ntb-smmuv3-near")
+@pytest.mark.defect("arm-smmu-v3 says that it has no business with the second "
+                    "device with a stream ID, and a driver binds", fixed=True)
+def test_second_device_with_a_stream(vm: VM) -> None:
+    """It has no group, hence no driver, and nobody can bind one by hand."""
+    functions = vm.state().functions
+    bdfs = {name: vm.bdf(name) for name in ("near-a", "neighbour")}
+    refused, = (bdf for bdf in bdfs.values() if functions[bdf].group is None)
+    assert not functions[refused].driver
+    driver = {bdfs["near-a"]: "switchtec", bdfs["neighbour"]: "virtio-pci"}[refused]
+    bound = vm.run("write-file", f"/sys/bus/pci/drivers/{driver}/bind", refused,
+                   check=False)
+    assert bound.stderr
+    assert not vm.state().functions[refused].driver
+
+
 @kinds
 @pytest.mark.defect(HALF_A_MAP, fixed=True)
 @faults

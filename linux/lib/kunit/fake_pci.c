@@ -33,6 +33,7 @@
 #define FAKE_CAP_ACS		0x100
 #define FAKE_CAP_SRIOV		0x140
 #define FAKE_CAP_ARI		0x180
+#define FAKE_CAP_ATS		0x1a0
 
 #define FAKE_WINDOW_SIZE	SZ_32M
 
@@ -424,7 +425,8 @@ static void link_ari_functions(struct fake_pci_host *host, u8 bus)
 /* The first place names the second, and so on, with or without a capability */
 static void link_ext_caps(struct fake_pci_fn *fn)
 {
-	static const u16 places[] = { FAKE_CAP_ACS, FAKE_CAP_SRIOV, FAKE_CAP_ARI };
+	static const u16 places[] = { FAKE_CAP_ACS, FAKE_CAP_SRIOV, FAKE_CAP_ARI,
+				      FAKE_CAP_ATS };
 	int i, last = FAKE_CAP_ACS;
 
 	for (i = 1; i < ARRAY_SIZE(places); i++) {
@@ -520,6 +522,8 @@ struct fake_pci_fn *fake_pci_add(struct fake_pci_host *host,
 		init_sriov(fn, d);
 	if (!is_bridge(d->type) && d->ari)
 		cfg_put(fn, FAKE_CAP_ARI, 4, PCI_EXT_CAP_ID_ARI | 1 << 16, 0);
+	if (d->ats)
+		cfg_put(fn, FAKE_CAP_ATS, 4, PCI_EXT_CAP_ID_ATS | 1 << 16, 0);
 	link_caps(fn);
 	link_ext_caps(fn);
 	link_ari_functions(host, bus);

@@ -50,6 +50,7 @@ enum fake_pci_type {
  *	their own, from @FAKE_FIRST_VF after it on
  * @ari: ports: forwards requests to any function number of the device below;
  *	others: has an ARI capability, by which functions beyond 7 are found
+ * @ats: has an ATS capability
  */
 struct fake_pci_desc {
 	const char *at;
@@ -66,6 +67,7 @@ struct fake_pci_desc {
 	u32 msix_table;
 	u16 vfs;
 	bool ari;
+	bool ats;
 };
 
 /* From a function to its first virtual one; the others follow one by one */

@@ -517,6 +517,9 @@ static void connector_last(struct kunit *test, int order)
 	KUNIT_EXPECT_EQ(test, -EPROBE_DEFER,
 			iommu_device_use_default_domain(dev));
 	KUNIT_EXPECT_EQ(test, 1, count_lines(log, "IOMMU group"));
+	/* What it has in common with them is theirs */
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(0, 16, 0)));
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(0, 17, 0)));
 
 	/* The obstacle goes, and it is found again */
 	fake_pci_remove(m.host, "00:03.0");
@@ -533,6 +536,34 @@ static void connector_last_refused(struct kunit *test)
 static void connector_last_refused_other_order(struct kunit *test)
 {
 	connector_last(test, 312);
+}
+
+/* One of the groups has an owner, as VFIO, and a domain of the owner's. */
+static void connector_of_owned_group(struct kunit *test)
+{
+	struct machine m = connected_hot_add(test, 21);
+	struct pci_dev *owned = fake_pci_dev(m.host, "00:01.0");
+	struct iommu_domain *domain = iommu_paging_domain_alloc(&owned->dev);
+	struct iommu_group *group = iommu_group_get(&owned->dev);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
+	KUNIT_ASSERT_EQ(test, 0, iommu_group_claim_dma_owner(group, test));
+	KUNIT_EXPECT_EQ(test, 0, iommu_attach_group(domain, group));
+
+	fake_pci_add_all(m.host, connected[2].desc);
+	fake_pci_rescan(m.host);
+	KUNIT_EXPECT_FALSE(test,
+			   device_iommu_mapped(&fake_pci_dev(m.host, "00:03.0")->dev));
+	KUNIT_EXPECT_PTR_EQ(test, domain, iommu_get_domain_for_dev(&owned->dev));
+	KUNIT_EXPECT_TRUE(test, iommu_group_dma_owner_claimed(group));
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(0, 1, 0)));
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(0, 16, 0)));
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(0, 17, 0)));
+
+	iommu_detach_group(domain, group);
+	iommu_group_release_dma_owner(group);
+	iommu_domain_free(domain);
+	iommu_group_put(group);
 }
 
 static struct kunit_case iommu_group_cases[] = {
@@ -563,6 +594,7 @@ static struct kunit_case iommu_group_cases[] = {
 	KUNIT_CASE_PARAM(connector_last_refused, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(connector_last_refused_other_order,
 			 mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(connector_of_owned_group, mock_iommu_gen_params),
 	{ }
 };
 

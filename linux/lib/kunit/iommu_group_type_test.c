@@ -12,13 +12,15 @@
 #include <linux/kernfs.h>
 #include <linux/msi.h>
 #include <linux/pci.h>
+#include <linux/pci-ats.h>
 #include <linux/sysfs.h>
 
 #include "fake_pci.h"
 #include "iommu_mock.h"
 
-#define TEST_VENDOR	0x1af5
-#define TEST_DEVICE	0x0010
+#define TEST_VENDOR		0x1af5
+#define TEST_DEVICE		0x0010
+#define UNTRUSTED_DEVICE	0x0011
 
 static const struct fake_pci_desc nothing_isolated[] = {
 	{ "00:01.0", FAKE_ROOT_PORT, .bus = 1, .last_bus = 5,
@@ -32,7 +34,8 @@ static const struct fake_pci_desc nothing_isolated[] = {
 
 /* A, B and C */
 static const struct fake_pci_desc endpoints[] = {
-	{ "03:00.0", FAKE_ENDPOINT, .vendor = TEST_VENDOR, .device = TEST_DEVICE },
+	{ "03:00.0", FAKE_ENDPOINT, .vendor = TEST_VENDOR, .device = TEST_DEVICE,
+	  .ats = true },
 	{ "04:00.0", FAKE_ENDPOINT },
 	{ "05:00.0", FAKE_ENDPOINT },
 };
@@ -249,10 +252,20 @@ static void never_attached(struct kunit *test)
 
 /* --- a device that is not trusted --------------------------------------- */
 
-/* What is going to be below B's port inherits it */
-static void distrust(struct machine *m)
+static void untrusted_fixup(struct pci_dev *pdev)
 {
-	fake_pci_dev(m->host, "02:00.1")->untrusted = true;
+	pdev->untrusted = true;
+}
+DECLARE_PCI_FIXUP_HEADER(TEST_VENDOR, UNTRUSTED_DEVICE, untrusted_fixup);
+
+static void hot_add_untrusted(struct machine *m, char letter)
+{
+	struct fake_pci_desc desc = endpoints[letter - 'A'];
+
+	desc.vendor = TEST_VENDOR;
+	desc.device = UNTRUSTED_DEVICE;
+	fake_pci_add(m->host, &desc);
+	fake_pci_rescan(m->host);
 }
 
 static void untrusted_into_identity(struct kunit *test)
@@ -262,8 +275,7 @@ static void untrusted_into_identity(struct kunit *test)
 	plug(&m, 'A');
 	start(&m);
 	KUNIT_ASSERT_EQ(test, IOMMU_DOMAIN_IDENTITY, type_of(endpoint(&m, 'A')));
-	distrust(&m);
-	hot_add(&m, 'B');
+	hot_add_untrusted(&m, 'B');
 
 	KUNIT_EXPECT_TRUE(test, endpoint(&m, 'B')->untrusted);
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA, type_of(endpoint(&m, 'A')));
@@ -280,8 +292,7 @@ static void untrusted_beside_identity(struct kunit *test)
 	mock_iommu_wish(m.iommu, RID_OF('A'), IOMMU_DOMAIN_IDENTITY);
 	plug(&m, 'A');
 	start(&m);
-	distrust(&m);
-	hot_add(&m, 'B');
+	hot_add_untrusted(&m, 'B');
 
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_IDENTITY, type_of(endpoint(&m, 'A')));
 	expect_refused(&m, 'B');
@@ -364,7 +375,7 @@ static void below_a_driver(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, mock_iommu_wrong_old(m.iommu));
 }
 
-/* What would rather be in an identity domain works without. */
+/* The same where it is identity that it needs. */
 static void identity_below_a_driver(struct kunit *test)
 {
 	struct machine m = machine(test, false);
@@ -376,6 +387,34 @@ static void identity_below_a_driver(struct kunit *test)
 	hot_add(&m, 'B');
 
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA, type_of(endpoint(&m, 'A')));
+	expect_refused(&m, 'B');
+}
+
+/* A group of which a device is being reset waits for the end of it. */
+static void below_a_reset(struct kunit *test)
+{
+	struct machine m = machine(test, true);
+	struct pci_dev *a;
+
+	plug(&m, 'A');
+	start(&m);
+	a = endpoint(&m, 'A');
+	KUNIT_ASSERT_TRUE(test, pci_ats_supported(a));
+	KUNIT_ASSERT_EQ(test, 0, pci_dev_reset_iommu_prepare(a));
+	KUNIT_EXPECT_FALSE(test, mock_iommu_programmed(m.iommu, RID_OF('A')));
+	mock_iommu_wish(m.iommu, RID_OF('B'), IOMMU_DOMAIN_DMA);
+	hot_add(&m, 'B');
+
+	expect_refused(&m, 'B');
+	KUNIT_EXPECT_FALSE(test, mock_iommu_programmed(m.iommu, RID_OF('A')));
+	pci_dev_reset_iommu_done(a);
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID_OF('A')));
+	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_IDENTITY, type_of(a));
+
+	/* No reset is left in the counters, or this would wait for its end */
+	fake_pci_remove(m.host, "04:00.0");
+	fake_pci_rescan(m.host);
+	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA, type_of(a));
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA, type_of(endpoint(&m, 'B')));
 	KUNIT_EXPECT_EQ(test, 0, mock_iommu_wrong_old(m.iommu));
 }
@@ -457,7 +496,7 @@ static void chosen_in_sysfs(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, mock_iommu_wrong_old(m.iommu));
 }
 
-/* Batched invalidation is translation, too. */
+/* Nor is batched invalidation what a device gets that asks for DMA at boot. */
 static void flush_queue(struct kunit *test)
 {
 	struct machine m = machine(test, false);
@@ -468,11 +507,29 @@ static void flush_queue(struct kunit *test)
 	mock_iommu_wish(m.iommu, RID_OF('B'), IOMMU_DOMAIN_DMA);
 	hot_add(&m, 'B');
 
+	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA, type_of(endpoint(&m, 'A')));
+	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA, type_of(endpoint(&m, 'B')));
+	KUNIT_EXPECT_EQ(test, 0, mock_iommu_wrong_old(m.iommu));
+}
+
+/* Chosen for a group with such a device, it is for the next one, too. */
+static void flush_queue_for_both(struct kunit *test)
+{
+	struct machine m = machine(test, false);
+
+	mock_iommu_wish(m.iommu, RID_OF('A'), IOMMU_DOMAIN_DMA);
+	mock_iommu_wish(m.iommu, RID_OF('B'), IOMMU_DOMAIN_DMA);
+	plug(&m, 'A');
+	start(&m);
+	KUNIT_EXPECT_EQ(test, 6, write_type(&m, endpoint(&m, 'A'), "DMA-FQ"));
+	bind(&m, false);
+	hot_add(&m, 'B');
+
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA_FQ, type_of(endpoint(&m, 'A')));
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA_FQ, type_of(endpoint(&m, 'B')));
 }
 
-/* But not for a device that may use what is still in a TLB. */
+/* Least of all for a device that may use what is still in a TLB. */
 static void untrusted_into_flush_queue(struct kunit *test)
 {
 	struct machine m = machine(test, false);
@@ -480,15 +537,14 @@ static void untrusted_into_flush_queue(struct kunit *test)
 	plug(&m, 'A');
 	start(&m);
 	KUNIT_EXPECT_EQ(test, 6, write_type(&m, endpoint(&m, 'A'), "DMA-FQ"));
-	distrust(&m);
-	hot_add(&m, 'B');
+	hot_add_untrusted(&m, 'B');
 
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA, type_of(endpoint(&m, 'A')));
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA, type_of(endpoint(&m, 'B')));
 	KUNIT_EXPECT_EQ(test, 0, mock_iommu_wrong_old(m.iommu));
 }
 
-/* Unless that would take memory away from a driver. */
+/* If that would take memory away from a driver, it stays out. */
 static void untrusted_into_flush_queue_in_use(struct kunit *test)
 {
 	struct machine m = machine(test, false);
@@ -497,11 +553,10 @@ static void untrusted_into_flush_queue_in_use(struct kunit *test)
 	start(&m);
 	KUNIT_EXPECT_EQ(test, 6, write_type(&m, endpoint(&m, 'A'), "DMA-FQ"));
 	bind(&m, false);
-	distrust(&m);
-	hot_add(&m, 'B');
+	hot_add_untrusted(&m, 'B');
 
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA_FQ, type_of(endpoint(&m, 'A')));
-	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_DMA_FQ, type_of(endpoint(&m, 'B')));
+	expect_refused(&m, 'B');
 }
 
 static struct kunit_case iommu_group_type_cases[] = {
@@ -513,11 +568,13 @@ static struct kunit_case iommu_group_type_cases[] = {
 	KUNIT_CASE(untrusted_beside_identity),
 	KUNIT_CASE(below_a_driver),
 	KUNIT_CASE(identity_below_a_driver),
+	KUNIT_CASE(below_a_reset),
 	KUNIT_CASE(below_a_port_driver),
 	KUNIT_CASE(below_translated_msis),
 	KUNIT_CASE(type_file_below_translated_msis),
 	KUNIT_CASE(chosen_in_sysfs),
 	KUNIT_CASE(flush_queue),
+	KUNIT_CASE(flush_queue_for_both),
 	KUNIT_CASE(untrusted_into_flush_queue),
 	KUNIT_CASE(untrusted_into_flush_queue_in_use),
 	{ }

@@ -320,6 +320,7 @@ struct mock_iommu *mock_iommu(struct kunit *test, enum mock_iommu_kind kind)
 
 	mock->ops = (struct iommu_ops) {
 		.identity_domain = &mock_identity,
+		.blocked_domain = &mock_blocked,
 		.release_domain = &mock_blocked,
 		.probe_device = mock_probe_device,
 		.release_device = mock_release_device,
