@@ -31,8 +31,8 @@ test: deps		## run all tests
 	@$(PYTHON) -m pytest
 
 .PHONY: kunit
-kunit: deps		## run KUnit on the patched kernel; ARCH=um|x86_64|arm64, DEBUG=1
-	@$(PYTHON) -m scripts.kunit $(ARCH) $(if $(debug),--debug)
+kunit: deps		## run KUnit on the patched kernel; ARCH=um|x86_64|arm64, DEBUG=1, LONG=1
+	@$(PYTHON) -m scripts.kunit $(ARCH) $(if $(debug),--debug) $(if $(filter 1,$(LONG)),--long)
 
 .PHONY: prove
 prove: deps		## show that the tests of each fix fail without it

@@ -60,6 +60,10 @@ ARGUMENTS = {
 
 # Fewer random topologies where each takes 50 times as long
 DEBUG_ARGUMENTS = ("--kernel_args=iommu_group_kunit.topologies=50",)
+# make kunit LONG=1: more of what has no end
+LONG_ARGUMENTS = ("--kernel_args=iommu_group_kunit.topologies=100000",
+                  "--kernel_args=iommu_group_kunit.decision_devices=6")
+LONG_RUN_TIME = 7200
 
 
 # kunit.py names QEMU by its Debian name, and has it try KVM before TCG
@@ -179,8 +183,8 @@ def splat_case(output: str) -> Case:
     return Case(SPLATS, FAILED if found else PASSED, "\n".join(found))
 
 
-def run(where: Path, arch: str, debug: bool = False,
-        own: bool = False) -> list[Case]:
+def run(where: Path, arch: str, debug: bool = False, own: bool = False,
+        long: bool = False) -> list[Case]:
     """Build the kernel of the tree @where for its KUnit suites and run them."""
     kernel = Kernel(where, arch, debug, own)
     with locked(f"kunit-{where.name}-{kernel.kind}"):
@@ -189,7 +193,9 @@ def run(where: Path, arch: str, debug: bool = False,
                              f"kunit-{kernel.kind}-{where.name}",
                              "--raw_output=all", *([NOT_OURS] if own else []),
                              *ARGUMENTS.get(arch, ()),
-                             *(DEBUG_ARGUMENTS if debug else ()))
+                             *(LONG_ARGUMENTS if long else
+                               DEBUG_ARGUMENTS if debug else ()),
+                             limit=LONG_RUN_TIME if long else RUN_TIME)
     cases, log = parse(output), splat_case(output)
     if log.status == FAILED or all(case.name != BROKEN for case in cases):
         cases.append(log)
@@ -331,13 +337,15 @@ def main() -> None:
                       help="show that guards fail on the stock kernel")
     what.add_argument("--debug", action="store_true",
                       help=f"with the options of {DEBUG_CONFIG.relative_to(ROOT)}")
+    parser.add_argument("--long", action="store_true",
+                        help="100000 random topologies, and all of six devices")
     arguments = parser.parse_args()
     if arguments.arch not in ARCHITECTURES:
         die(f"ARCH={arguments.arch}: KUnit runs on {', '.join(ARCHITECTURES)}")
     try:
         tree.make_tree()
         cases = (prove() if arguments.prove else
-                 run(LINUX, arguments.arch, arguments.debug))
+                 run(LINUX, arguments.arch, arguments.debug, long=arguments.long))
     except (LabError, StepFailed) as error:
         die(str(error))
     show(cases)
