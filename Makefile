@@ -40,7 +40,8 @@ prove: deps		## show that the tests of each fix fail without it
 
 .PHONY: same
 same: deps		## show that the kernel's own tests come to the same as before
-	@$(PYTHON) -m pytest scripts/test_same.py lab/test_iommufd.py
+	@$(PYTHON) -m pytest scripts/test_same.py lab/test_iommufd.py \
+		lab/test_ntb_selftest.py lab/test_vfio_selftests.py
 
 .PHONY: lab
 lab: deps		## boot the machines and run their tests; T=pattern, DEBUG=1, KCSAN=1

@@ -42,6 +42,7 @@ CASE, SEARCH, AFTER_SEARCH = "scale_case", "mock_device_group", \
 SMALL, SMALL_LIMIT = 256, 1.005         # series / stock up to so many functions
 LARGE, LARGE_LIMIT = 4096, 1 / 60       # and of so many
 SLOPE_FROM, SLOPE_LIMIT = 64, 1.1
+LAST_SLOT = 8                           # functions that come after the others
 FULL_BUS, GROWTH_LIMIT = 256, 1.05      # from there on, of what should not grow
 PLOT = BUILD / "bench/scale.svg"
 GNUPLOT = {"gnuplot-nox": "gnuplot"}
@@ -109,7 +110,7 @@ def measure(name: str) -> Curve:
 
 def slope(points: dict[int, Point], start: int = SLOPE_FROM) -> float:
     """Of the line through the points, both axes logarithmic."""
-    pairs = [(math.log(n), math.log(point.groups))
+    pairs = [(math.log(n - LAST_SLOT), math.log(point.groups))
              for n, point in points.items() if n >= start]
     x, y = (sum(values) / len(pairs) for values in zip(*pairs))
     return (sum((a - x) * (b - y) for a, b in pairs)

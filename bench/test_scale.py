@@ -55,7 +55,7 @@ def test_beyond_a_limit(costs: dict[str, str], text: str) -> None:
 
 
 def test_slope() -> None:
-    assert slope(curve("series", "5 * n ** 2")[True]) == pytest.approx(2)
+    assert slope(curve("series", "5 * (n - 8) ** 2")[True]) == pytest.approx(2)
 
 
 def test_table_has_a_line_for_each_size() -> None:

@@ -32,8 +32,10 @@ VARIANT = os.environ.get("LAB_VARIANT", "")
 # As many as cases take by turns; each costs memory, and CPU time when idle
 MAX_GUESTS = 8
 
-# of make same, which names it; and of use on kernels that find races only
-collect_ignore = ["test_iommufd.py"] + ["test_races.py"] * (VARIANT != KCSAN)
+# of make same, which names them; and of use on kernels that find races only
+collect_ignore = (["test_iommufd.py", "test_ntb_selftest.py",
+                   "test_vfio_selftests.py"]
+                  + ["test_races.py"] * (VARIANT != KCSAN))
 
 
 class Pool:

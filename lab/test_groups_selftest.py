@@ -24,14 +24,14 @@ import pytest
 from lab import LabError, ktap
 from lab.conftest import Pool
 from lab.groups import rid_of
+from lab.guest import BUSYBOX, busybox, extend_initramfs
 from lab.kernel import make_trees, trees
 from lab.machines import MACHINES
 from lab.vm import VM
 from scripts.cases import FAILED, PASSED, SKIPPED, Case
-from scripts.workbench import BUILD, kbuild, locked, run_step
+from scripts.workbench import kbuild, locked, run_step
 
 OUT = ".kselftest-x86_64"
-BUSYBOX = Path("/bin/busybox")
 APPLETS = ("sh", "basename", "cat", "cut", "dirname", "grep", "head", "ln",
            "ls", "mkdir", "rm", "sed", "sort", "tr", "uniq", "wc")
 RUNNER = ("run_kselftest.sh", "kselftest/runner.sh", "kselftest/ktap_helpers.sh")
@@ -511,27 +511,15 @@ class Guest(VM):
         super()._start(self.with_selftest(initramfs), cmdline)
 
     def with_selftest(self, initramfs: Path) -> Path:
-        """The kernel unpacks one archive after the other: the folders that
-        this one does without are in the lab's."""
-        lines = [f"file {BUSYBOX} {BUSYBOX} 0755 0 0", "dir /kselftest 0755 0 0",
+        lines = [*busybox(*APPLETS), "dir /kselftest 0755 0 0",
                  "dir /kselftest/kselftest 0755 0 0",
                  "dir /kselftest/iommu 0755 0 0",
                  "file /kselftest/iommu/iommu_groups "
                  f"{self.installed}/iommu/iommu_groups 0755 0 0",
                  "file /kselftest/kselftest-list.txt "
                  f"{self.installed}/kselftest-list.txt 0644 0 0"]
-        lines += [f"slink /bin/{a} busybox 0755 0 0" for a in APPLETS]
         lines += [f"file /kselftest/{f} {self.installed}/{f} 0755 0 0" for f in RUNNER]
-        name = BUILD / "lab" / f"initramfs-groups-{self.kernel.label}"
-        description, archive = name.with_suffix(".list"), name.with_suffix(".cpio")
-        own = name.with_suffix(".own.cpio")
-        with locked(name.name):
-            description.write_text("\n".join(lines) + "\n")
-            run_step(f"pack kselftest for {self.kernel.label}",
-                     [self.kernel.out / "usr/gen_init_cpio", "-o", own,
-                      description], log=f"lab-{name.name}")
-            archive.write_bytes(initramfs.read_bytes() + own.read_bytes())
-        return archive
+        return extend_initramfs(self.kernel, initramfs, "groups", lines)
 
     def selftest(self, *options: str) -> list[Case]:
         """The results of iommu_groups, as run_kselftest.sh passes them on."""

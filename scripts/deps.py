@@ -49,8 +49,11 @@ PACKAGES = {
     "qemu-system-x86": "qemu-system-x86_64",
     "qemu-system-arm": "qemu-system-aarch64",
     "qemu-efi-aarch64": "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
-    # make same: iommufd's selftest
+    # make same: iommufd's selftest, and VFIO's
     "libcap-dev": "/usr/include/sys/capability.h",
+    "uuid-dev": "/usr/include/uuid/uuid.h",
+    # and the script of the NTB drivers
+    "bash-static": "/bin/bash-static",
     # the selftest of IOMMU groups in a guest: kselftest installs, and is a shell
     # script there
     "rsync": "rsync",

@@ -545,6 +545,7 @@ static void connector_of_owned_group(struct kunit *test)
 	struct pci_dev *owned = fake_pci_dev(m.host, "00:01.0");
 	struct iommu_domain *domain = iommu_paging_domain_alloc(&owned->dev);
 	struct iommu_group *group = iommu_group_get(&owned->dev);
+	struct device *dev;
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, domain);
 	KUNIT_ASSERT_EQ(test, 0, iommu_group_claim_dma_owner(group, test));
@@ -552,11 +553,14 @@ static void connector_of_owned_group(struct kunit *test)
 
 	fake_pci_add_all(m.host, connected[2].desc);
 	fake_pci_rescan(m.host);
-	KUNIT_EXPECT_FALSE(test,
-			   device_iommu_mapped(&fake_pci_dev(m.host, "00:03.0")->dev));
+	dev = &fake_pci_dev(m.host, "00:03.0")->dev;
+	KUNIT_EXPECT_FALSE(test, device_iommu_mapped(dev));
+	KUNIT_EXPECT_EQ(test, -EPROBE_DEFER,
+			iommu_device_use_default_domain(dev));
 	KUNIT_EXPECT_PTR_EQ(test, domain, iommu_get_domain_for_dev(&owned->dev));
 	KUNIT_EXPECT_TRUE(test, iommu_group_dma_owner_claimed(group));
 	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(0, 1, 0)));
+	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(0, 2, 0)));
 	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(0, 16, 0)));
 	KUNIT_EXPECT_TRUE(test, mock_iommu_programmed(m.iommu, RID(0, 17, 0)));
 

@@ -258,13 +258,18 @@ static void untrusted_fixup(struct pci_dev *pdev)
 }
 DECLARE_PCI_FIXUP_HEADER(TEST_VENDOR, UNTRUSTED_DEVICE, untrusted_fixup);
 
-static void hot_add_untrusted(struct machine *m, char letter)
+static void plug_untrusted(struct machine *m, char letter)
 {
 	struct fake_pci_desc desc = endpoints[letter - 'A'];
 
 	desc.vendor = TEST_VENDOR;
 	desc.device = UNTRUSTED_DEVICE;
 	fake_pci_add(m->host, &desc);
+}
+
+static void hot_add_untrusted(struct machine *m, char letter)
+{
+	plug_untrusted(m, letter);
 	fake_pci_rescan(m->host);
 }
 
@@ -293,6 +298,20 @@ static void untrusted_beside_identity(struct kunit *test)
 	plug(&m, 'A');
 	start(&m);
 	hot_add_untrusted(&m, 'B');
+
+	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_IDENTITY, type_of(endpoint(&m, 'A')));
+	expect_refused(&m, 'B');
+}
+
+/* The same if both are there before: it does not take the IOMMU from others. */
+static void untrusted_beside_identity_at_boot(struct kunit *test)
+{
+	struct machine m = machine(test, false);
+
+	mock_iommu_wish(m.iommu, RID_OF('A'), IOMMU_DOMAIN_IDENTITY);
+	plug(&m, 'A');
+	plug_untrusted(&m, 'B');
+	start(&m);
 
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_IDENTITY, type_of(endpoint(&m, 'A')));
 	expect_refused(&m, 'B');
@@ -346,8 +365,8 @@ static void below_a_driver(struct kunit *test)
 	struct machine m = machine(test, true);
 	struct fake_pci_log *log = fake_pci_log(test, "04:00.0");
 	struct pci_driver *driver;
+	int said = 0, joined = 0;
 	const char *line;
-	int said = 0;
 
 	plug(&m, 'A');
 	start(&m);
@@ -357,9 +376,12 @@ static void below_a_driver(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, IOMMU_DOMAIN_IDENTITY, type_of(endpoint(&m, 'A')));
 	expect_refused(&m, 'B');
-	while ((line = fake_pci_log_next(log)))
+	while ((line = fake_pci_log_next(log))) {
 		said += !!strstr(line, "added to");
+		joined += !!strstr(line, "Adding to");
+	}
 	KUNIT_EXPECT_EQ(test, 1, said);
+	KUNIT_EXPECT_EQ(test, 0, joined);
 
 	/* It is no harm to those that ask for nothing */
 	hot_add(&m, 'C');
@@ -566,6 +588,7 @@ static struct kunit_case iommu_group_type_cases[] = {
 	KUNIT_CASE(never_attached),
 	KUNIT_CASE(untrusted_into_identity),
 	KUNIT_CASE(untrusted_beside_identity),
+	KUNIT_CASE(untrusted_beside_identity_at_boot),
 	KUNIT_CASE(below_a_driver),
 	KUNIT_CASE(identity_below_a_driver),
 	KUNIT_CASE(below_a_reset),

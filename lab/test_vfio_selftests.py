@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0
+"""VFIO's own selftests: their cases come to the same with the series.
+
+The device is QEMU's igb, which one of them has a driver for and which has virtual
+functions. Not verified here: mappings in huge pages, which this kernel has not.
+"""
+
+import pytest
+from pytest_subtests import SubTests
+
+from lab import ktap
+from lab.guest import VFIO_SELFTESTS
+from lab.kernel import VFIO, build_kernel, make_trees, trees
+from lab.machines import MACHINES, VTD, Machine
+from lab.ntb import use
+from lab.test_vfio import MODULES, bind_to_vfio
+from lab.vm import VM
+from scripts.cases import Case, compare, report_cases
+
+MACHINES["vfio-selftests"] = Machine("vfio-selftests", """
+    pcie-root-port,addr=2                   port
+        igb                                 nic
+""", platform=VTD, variant=VFIO)
+TIMEOUT = 300.0         # seconds of a program with all its cases
+
+
+def results(name: str) -> list[Case]:
+    """The cases of all programs on the kernel @name, and what its log adds."""
+    cases = []
+    with VM(build_kernel(name, "x86_64", VFIO), MACHINES["vfio-selftests"]) as vm:
+        use(vm, *MODULES)
+        bind_to_vfio(vm, "nic")
+        for program in VFIO_SELFTESTS:
+            said = vm.run(program, vm.bdf("nic"), timeout=TIMEOUT, check=False).stdout
+            cases += [Case(f"{program}.{case.name}", case.status, case.log)
+                      for case in ktap.parse(said)]
+        assert not vm.new_splats(), vm.log
+    return cases
+
+
+@pytest.mark.long(minutes=3)
+@pytest.mark.usefixtures("model")
+@pytest.mark.machine("vfio-selftests")
+def test_selftests(subtests: SubTests) -> None:
+    make_trees()
+    stock, series = (results(name) for name in trees())
+    report_cases(subtests, compare(stock, series))
