@@ -46,7 +46,8 @@ def build_programs(arch: str) -> list[Path]:
 
 
 def iommufd_selftests(selftests: Path) -> dict[str, list[str | Path]]:
-    return {name: [selftests / f"iommu/{name}.c", "-lcap"]
+    return {name: ["-include", selftests / "kselftest_harness.h", "-include", TIMEOUT,
+                   selftests / f"iommu/{name}.c", "-lcap"]
             for name in ("iommufd", "iommufd_fail_nth")}
 
 
@@ -81,8 +82,7 @@ def build_selftests(kernel: Kernel) -> list[Path]:
                      [COMPILERS[kernel.arch], "-static", "-O2", "-D_GNU_SOURCE=",
                       "-Wall", "-Wno-unused-function",
                       "-isystem", kernel.out / "usr/include", "-I", selftests,
-                      "-include", selftests / "kselftest_harness.h",
-                      "-include", TIMEOUT, "-o", unfinished, *how],
+                      "-o", unfinished, *how],
                      log=f"lab-selftest-{kernel.label}-{name}")
             unfinished.rename(program)
     return programs
