@@ -18,7 +18,7 @@ from lab.vm import VM
 from scripts.cases import Case, compare, report_cases
 
 MACHINES["vfio-selftests"] = Machine("vfio-selftests", """
-    pcie-root-port,addr=2                   port
+    pcie-root-port,addr=2                   nic-port
         igb                                 nic
 """, platform=VTD, variant=VFIO)
 TIMEOUT = 300.0         # seconds of a program with all its cases
