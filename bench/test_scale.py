@@ -47,11 +47,17 @@ def test_within_the_limits() -> None:
     ({"new_slot": "1300"}, "256 functions, new_slot"),
     ({"series": "3000 * n"}, "4096 functions"),
     ({"series": "1000 * n ** 1.2"}, "slope"),
-    ({"hot_add": "500 + n / 10"}, "hot_add: grows to"),
-    ({"new_slot": "500 + n / 10"}, "new_slot: grows to"),
-    ({"visits": "n + n * n / 100"}, "visits a function: grows to")])
+    ({"hot_add": "500 + n / 10"}, "hot_add: 526.0 for 256"),
+    ({"new_slot": "500 + n / 10"}, "new_slot: 526.0 for 256"),
+    ({"visits": "n + n * n / 100"}, "visits a function: 3.6 for 256")])
 def test_beyond_a_limit(costs: dict[str, str], text: str) -> None:
     assert any(text in complaint for complaint in complaints(curves(**costs)))
+
+
+def test_nothing_visited() -> None:
+    assert not complaints(curves(visits="0"))
+    assert any("visits" in complaint for complaint in complaints(
+        curves(visits="n > 1000")))
 
 
 def test_slope() -> None:

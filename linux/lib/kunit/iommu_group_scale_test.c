@@ -3,8 +3,8 @@
  * What it costs to form the IOMMU groups of many PCI functions.
  *
  * Times are printed, and not judged: they mean something only where the clock
- * counts instructions, as in QEMU with -icount shift=0, or to compare kernels
- * on one machine. What is tested is that the groups come out right.
+ * counts instructions, as in QEMU with -icount shift=0. What is tested is that
+ * the groups come out right.
  *
  *	iommu_group_kunit.scale=64,256,1024,4096
  *
