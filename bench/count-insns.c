@@ -9,30 +9,14 @@
  * One CPU at a time, hence only with -icount.
  *
  * Arguments "until=<address>" and "out=<file>", where the number goes.
- *
- * The few functions are declared here because Debian's QEMU comes without the
- * header. PLUGIN_API is what its qemu-plugin.h calls QEMU_PLUGIN_VERSION.
  */
 #include <inttypes.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct qemu_plugin_tb;
-
-enum { NO_REGISTERS };
-
-void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t id,
-	void (*translated)(uint64_t id, struct qemu_plugin_tb *block));
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *block,
-	void (*executed)(unsigned int cpu, void *data), int registers,
-	void *data);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
-uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *block);
-
-__attribute__((visibility("default"))) int qemu_plugin_version = PLUGIN_API;
+#include "plugin.h"
 
 static uint64_t executed_insns, until;
 static const char *out;

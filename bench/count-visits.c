@@ -10,31 +10,15 @@
  * Arguments begin=<address>, end=<address>, part=<address>, out=<file>, and
  * visit=<address> as often as there are such functions.
  *
- * One CPU at a time. The few functions are declared here because Debian's QEMU
- * comes without the header. PLUGIN_API is what its qemu-plugin.h calls
- * QEMU_PLUGIN_VERSION.
+ * One CPU at a time.
  */
 #include <inttypes.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct qemu_plugin_tb;
-
-enum { NO_REGISTERS };
-
-void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t id,
-	void (*translated)(uint64_t id, struct qemu_plugin_tb *block));
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *block,
-	void (*executed)(unsigned int cpu, void *data), int registers,
-	void *data);
-void qemu_plugin_register_atexit_cb(uint64_t id,
-	void (*at_exit)(uint64_t id, void *data), void *data);
-uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *block);
-
-__attribute__((visibility("default"))) int qemu_plugin_version = PLUGIN_API;
+#include "plugin.h"
 
 enum role { BEGIN, END, PART, VISIT, NR_ROLES };
 
