@@ -20,7 +20,7 @@ from scripts.cases import Case, compare, report_cases
 MACHINES["vfio-selftests"] = Machine("vfio-selftests", """
     pcie-root-port,addr=2                   nic-port
         igb                                 nic
-""", platform=VTD, variant=VFIO, cmdline="hugepages=80")
+""", platform=VTD, variant=VFIO, cmdline="hugepages=80", memory=3072)
 TIMEOUT = 300.0         # seconds of a program with all its cases
 
 

@@ -20,7 +20,7 @@ from scripts.workbench import LOGS, ROOT, kill_group, say
 # of make same, which names it
 collect_ignore = ["test_same.py"]
 
-TIMEOUT = 120              # seconds that a command on small trees may take
+TIMEOUT = 600            # seconds; a whole tree takes long on a busy disk
 AUTHOR = {"GIT_AUTHOR_NAME": "Zoë Author", "GIT_AUTHOR_EMAIL": "zoe@example.org",
           "GIT_AUTHOR_DATE": "1700000000 +0200"}
 
