@@ -28,7 +28,6 @@ class Machine:
     needs: tuple[str, ...] = ()         # a QEMU device and its property
     trace: tuple[str, ...] = ()         # QEMU's trace events to record
     variant: str = ""                   # of its kernel, added to the run's
-    memory: int = 0                     # MiB; 0 if what the kernel takes will do
 
     def devices(self) -> Iterator[dict[str, Any]]:
         """The tree's devices: driver, id, bus, and their properties."""

@@ -114,7 +114,7 @@ class VM:
             # The kernel ends QEMU if this program is killed
             "setpriv", "--pdeathsig", "KILL", qemu_binary(arch),
             *self.machine.platform, *cpu, "-smp", "2",
-            "-m", str(self.machine.memory or (1024 if self.kernel.variant else 512)),
+            "-m", "1024" if self.kernel.variant else "512",
             "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", str(self.kernel.image), "-initrd", str(initramfs),
             "-append", append,
