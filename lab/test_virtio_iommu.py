@@ -11,7 +11,6 @@ With LAB_VARIANT=debug memory that they leave behind is found.
 """
 
 import os
-import re
 import time
 from contextlib import contextmanager
 from typing import Any, Iterator

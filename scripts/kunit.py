@@ -61,7 +61,8 @@ ARGUMENTS = {
 # Fewer random topologies where each takes 50 times as long
 DEBUG_ARGUMENTS = ("--kernel_args=iommu_group_kunit.topologies=50",)
 # make kunit LONG=1: more of what has no end
-LONG_ARGUMENTS = ("--kernel_args=iommu_group_kunit.topologies=100000",
+LONG_ARGUMENTS = ("--kernel_args=kunit.timeout=3600",
+                  "--kernel_args=iommu_group_kunit.topologies=100000",
                   "--kernel_args=iommu_group_kunit.decision_devices=6")
 LONG_RUN_TIME = 7200
 
