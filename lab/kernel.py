@@ -17,6 +17,7 @@ LATE_ALIAS = CONFIGS / "edu_late_alias.h"
 ALIGNED = CONFIGS / "switchtec_aligned.h"
 RACE = CONFIGS / "kcsan_control.h"
 LEAK = CONFIGS / "kmemleak_control.h"
+PORTS = CONFIGS / "port_control.h"
 
 # Names of fragments; that of ALONE is not added to the architecture's
 ALONE = "iommufd"
@@ -149,7 +150,8 @@ def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
     included = [LATE_ALIAS, *[RACE] * (KCSAN in variant),
                 *[LEAK] * (DEBUG in variant)]
     flags = ["CFLAGS_pci-sysfs.o=" + " ".join(
-        f"-include {os.path.relpath(path, out)}" for path in included)]
+        f"-include {os.path.relpath(path, out)}" for path in included),
+             f"CFLAGS_portdrv.o=-include {os.path.relpath(PORTS, out)}"]
     if (name, arch) == ("stock", "arm64"):
         flags.append("CFLAGS_ntb_hw_switchtec.o=-include " +
                      os.path.relpath(ALIGNED, out))
@@ -162,10 +164,13 @@ def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
                         "KASAN_SANITIZE_string.o=n",
                         Path(IMAGES[arch]).name, "modules"),
                  log=f"lab-build-{kernel.label}")
-    if "lab_edu_late_alias" not in (out / "System.map").read_text():
-        raise LabError(f"{kernel.image} lacks the late alias of "
-                       f"{LATE_ALIAS.name}: drivers/pci/pci-sysfs.c is no "
-                       f"longer built as CFLAGS_pci-sysfs.o assumes")
+    symbols = (out / "System.map").read_text()
+    for symbol, path, where in (("lab_edu_late_alias", LATE_ALIAS, "pci-sysfs"),
+                                ("lab_link_to_port", PORTS, "pcie/portdrv")):
+        if symbol not in symbols and (path, variant) != (PORTS, ALONE):
+            raise LabError(f"{kernel.image} lacks what {path.name} adds: "
+                           f"drivers/pci/{where}.c is no longer built as "
+                           f"CFLAGS_{Path(where).name}.o assumes")
     return kernel
 
 
