@@ -13,6 +13,7 @@
 
 #define FIRST		"deferred-probe-first"
 #define SECOND		"deferred-probe-second"
+#define THIRD		"deferred-probe-third"
 
 /* Far longer than it takes wait_for_device_probe() to return too early */
 #define SLOW_MS		50
@@ -48,42 +49,46 @@ static struct platform_driver second_driver = {
 	.driver.name = SECOND,
 };
 
-static struct platform_driver async_second_driver = {
+static struct platform_driver third_driver = {
 	.probe = second_probe,
 	.driver = {
-		.name = SECOND,
+		.name = THIRD,
 		.probe_type = PROBE_PREFER_ASYNCHRONOUS,
 	},
 };
 
-/* The second is deferred until the first, which is slow, is there. */
-static void expect_both(struct kunit *test, struct platform_driver *second)
+static void add(struct kunit *test, struct platform_driver *drv)
 {
 	struct platform_device *pdev;
 
-	atomic_set(&probed, 0);
-	KUNIT_ASSERT_EQ(test, 0, kunit_platform_driver_register(test, &first_driver));
-	KUNIT_ASSERT_EQ(test, 0, kunit_platform_driver_register(test, second));
+	KUNIT_ASSERT_EQ(test, 0, kunit_platform_driver_register(test, drv));
+	pdev = kunit_platform_device_alloc(test, drv->driver.name,
+					   PLATFORM_DEVID_NONE);
+	KUNIT_ASSERT_NOT_NULL(test, pdev);
+	KUNIT_ASSERT_EQ(test, 0, kunit_platform_device_add(test, pdev));
+}
 
-	pdev = kunit_platform_device_alloc(test, SECOND, PLATFORM_DEVID_NONE);
-	KUNIT_ASSERT_NOT_NULL(test, pdev);
-	KUNIT_ASSERT_EQ(test, 0, kunit_platform_device_add(test, pdev));
-	pdev = kunit_platform_device_alloc(test, FIRST, PLATFORM_DEVID_NONE);
-	KUNIT_ASSERT_NOT_NULL(test, pdev);
-	KUNIT_ASSERT_EQ(test, 0, kunit_platform_device_add(test, pdev));
+/* The second is deferred until the first, which is slow, is there. */
+static void waits_for_deferred_probe(struct kunit *test)
+{
+	atomic_set(&probed, 0);
+	add(test, &second_driver);
+	add(test, &first_driver);
 
 	wait_for_device_probe();
 	KUNIT_EXPECT_EQ(test, 2, atomic_read(&probed));
 }
 
-static void waits_for_deferred_probe(struct kunit *test)
-{
-	expect_both(test, &second_driver);
-}
-
+/* The probe of the third is scheduled by the work that probes the second. */
 static void waits_for_deferred_async_probe(struct kunit *test)
 {
-	expect_both(test, &async_second_driver);
+	atomic_set(&probed, 0);
+	add(test, &second_driver);
+	add(test, &third_driver);
+	add(test, &first_driver);
+
+	wait_for_device_probe();
+	KUNIT_EXPECT_EQ(test, 3, atomic_read(&probed));
 }
 
 static struct kunit_case deferred_probe_cases[] = {

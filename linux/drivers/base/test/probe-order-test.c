@@ -36,7 +36,7 @@ struct probe_order {
 	/* IDs in the order their drivers' .probe ran to its end */
 	int probed[NR_PROBES];
 	int count;
-	spinlock_t lock;	/* of the two above */
+	spinlock_t lock;	/* of the two above, and the consumer's below */
 
 	/* What the next probes of the supplier return, then 0 */
 	int results[4];
@@ -49,6 +49,9 @@ struct probe_order {
 	/* The supplier's probe waits for it, if it is not NULL */
 	struct completion *hold;
 	struct completion *held;
+
+	/* If not 0, the consumer's probe adds a link with these flags, then fails */
+	u32 own_link;
 
 	/* If not NULL, the consumer's probe asks to come after it */
 	struct device *after;
@@ -88,9 +91,17 @@ static int consumer_probe(struct platform_device *pdev)
 		if (ret)
 			return ret;
 	}
-	if (order->consumer_tries < ARRAY_SIZE(order->consumer_results))
-		ret = order->consumer_results[order->consumer_tries];
-	order->consumer_tries++;
+	if (order->own_link) {
+		if (!device_link_add(&pdev->dev, order->after, order->own_link))
+			return -EINVAL;
+		ret = -EIO;
+	}
+	scoped_guard(spinlock, &order->lock) {
+		if (order->consumer_tries < ARRAY_SIZE(order->consumer_results) &&
+		    order->consumer_results[order->consumer_tries])
+			ret = order->consumer_results[order->consumer_tries];
+		order->consumer_tries++;
+	}
 	record(pdev);
 	return ret;
 }
@@ -121,10 +132,11 @@ static struct platform_driver async_consumer_driver = {
 	},
 };
 
-/* As at the end of the initcalls, on a kernel without modules */
+/* As at the end of the initcalls, and of the time for modules */
 static void no_more_drivers(void)
 {
 	driver_initcalls_done = true;
+	driver_deferred_probe_timeout = 0;
 	driver_deferred_probe_trigger();
 }
 
@@ -135,8 +147,8 @@ static void more_drivers_to_come(void)
 
 static int probe_order_init(struct kunit *test)
 {
-	if (IS_ENABLED(CONFIG_MODULES))
-		kunit_skip(test, "how long modules are waited for is a matter of time");
+	if (driver_deferred_probe_timeout > 0)
+		kunit_skip(test, "the kernel still waits for modules");
 
 	order = kunit_kzalloc(test, sizeof(*order), GFP_KERNEL);
 	if (!order)
@@ -195,11 +207,15 @@ static struct platform_device *supplier_of(struct kunit *test,
 static void expect_waiting(struct kunit *test, struct platform_device *consumer,
 			   struct platform_device *supplier)
 {
-	const char *reason = consumer->dev.p->deferred_probe_reason;
+	const char *reason;
 
 	msleep(A_WHILE_MS);
 	KUNIT_EXPECT_FALSE(test, bound(consumer));
 	KUNIT_EXPECT_EQ(test, 0, order->consumer_tries);
+
+	/* Nobody retries it while it waits */
+	guard(device)(&consumer->dev);
+	reason = consumer->dev.p->deferred_probe_reason;
 	KUNIT_ASSERT_NOT_NULL(test, reason);
 	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(reason, dev_name(&supplier->dev)),
 				  "%s", reason);
@@ -303,7 +319,7 @@ static void supplier_defers_and_fails(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, bound(consumer));
 }
 
-/* But not for ever: what the supplier waits for need not come. */
+/* But not after the initcalls: what the supplier waits for need not come. */
 static void supplier_defers_for_ever(struct kunit *test)
 {
 	struct platform_device *consumer, *supplier = supplier_of(test, &consumer);
@@ -423,6 +439,7 @@ static void supplier_unbinds(struct kunit *test)
 	device_release_driver(&consumer->dev);
 	link(test, consumer, supplier);
 	KUNIT_EXPECT_EQ(test, 1, device_attach(&consumer->dev));
+	KUNIT_EXPECT_TRUE(test, list_empty(&supplier->dev.links.consumers));
 	KUNIT_EXPECT_EQ(test, 1, device_attach(&supplier->dev));
 	EXPECT_ORDER(test, 0, 1, 1, 0);
 }
@@ -486,6 +503,70 @@ static void async_supplier_is_added_and_fails(struct kunit *test)
 	async_supplier(test, true, -EIO);
 }
 
+static int not_mine(struct platform_device *pdev)
+{
+	return -ENODEV;
+}
+
+static struct platform_driver other_driver = {
+	.probe = not_mine,
+	.driver.name = "probe-order-not-mine",
+	.id_table = (const struct platform_device_id []){ { SUPPLIER }, { } },
+};
+
+/* That another driver does not want it says nothing about the one that is due. */
+static void two_drivers(struct kunit *test, bool drivers_first)
+{
+	struct platform_device *consumer, *supplier;
+	struct completion held, hold;
+
+	no_more_drivers();
+	hold_supplier(&held, &hold);
+	if (drivers_first) {
+		driver(test, &other_driver);
+		driver(test, &async_supplier_driver);
+	}
+	supplier = add(test, SUPPLIER, 0);
+	if (!drivers_first) {
+		driver(test, &async_supplier_driver);
+		driver(test, &other_driver);
+	}
+	consumer = add(test, CONSUMER, 1);
+	link(test, consumer, supplier);
+	driver(test, &consumer_driver);
+
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&held, PATIENCE));
+	expect_waiting(test, consumer, supplier);
+	complete_all(&hold);
+
+	EXPECT_ORDER(test, 0, 1);
+	KUNIT_EXPECT_TRUE(test, bound(supplier));
+}
+
+static void two_drivers_for_new_supplier(struct kunit *test)
+{
+	two_drivers(test, true);
+}
+
+static void two_new_drivers(struct kunit *test)
+{
+	two_drivers(test, false);
+}
+
+/* Nor does it if the other one's probe is deferred. */
+static void other_driver_defers(struct kunit *test)
+{
+	struct platform_device *consumer, *supplier = supplier_of(test, &consumer);
+
+	order->results[0] = -EPROBE_DEFER;
+	driver(test, &supplier_driver);
+	driver(test, &other_driver);
+	expect_waiting(test, consumer, supplier);
+	driver_deferred_probe_trigger();
+
+	EXPECT_ORDER(test, 0, 0, 1);
+}
+
 /* It may not even have begun. */
 static void async_supplier_is_scheduled(struct kunit *test)
 {
@@ -517,6 +598,33 @@ static void chain(struct kunit *test)
 	EXPECT_ORDER(test, 0, 1, 2, 3, 4, 5, 6, 7);
 	for (i = 0; i < CHAIN; i++)
 		KUNIT_EXPECT_TRUE(test, bound(pdevs[i]));
+}
+
+/* One that waits itself is waited for, also after the initcalls. */
+static void chain_behind_slow_supplier(struct kunit *test)
+{
+	struct platform_device *pdevs[CHAIN];
+	struct completion held, hold;
+	int i;
+
+	no_more_drivers();
+	hold_supplier(&held, &hold);
+	for (i = CHAIN - 1; i > 0; i--)
+		pdevs[i] = add(test, CONSUMER, i);
+	pdevs[0] = add(test, SUPPLIER, 0);
+	for (i = 1; i < CHAIN; i++)
+		link(test, pdevs[i], pdevs[i - 1]);
+	driver(test, &async_supplier_driver);
+	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&held, PATIENCE));
+	driver(test, &async_consumer_driver);
+	msleep(A_WHILE_MS);
+	/* Others that are bound meanwhile have all of them tried again */
+	driver_deferred_probe_trigger();
+	for (i = 1; i < CHAIN; i++)
+		expect_waiting(test, pdevs[i], pdevs[i - 1]);
+	complete_all(&hold);
+
+	EXPECT_ORDER(test, 0, 1, 2, 3, 4, 5, 6, 7);
 }
 
 /* Each of many is probed once, after their supplier. */
@@ -758,6 +866,65 @@ static void with_sync_state_only(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&supplier->dev.links.consumers));
 }
 
+/* The order leaves no trace in a link that the consumer's driver adds and drops. */
+static void consumers_own_link(struct kunit *test)
+{
+	struct platform_device *consumer, *supplier = supplier_of(test, &consumer);
+
+	expect_waiting(test, consumer, supplier);
+	order->after = &supplier->dev;
+	order->own_link = DL_FLAG_AUTOREMOVE_CONSUMER | DL_FLAG_PM_RUNTIME;
+	driver(test, &supplier_driver);
+
+	EXPECT_ORDER(test, 0, 1);
+	KUNIT_EXPECT_FALSE(test, bound(consumer));
+	KUNIT_EXPECT_TRUE(test, list_empty(&supplier->dev.links.consumers));
+}
+
+/* As in suspend to disk: nothing is probed, and the order is kept after it. */
+static void probing_blocked(struct kunit *test)
+{
+	struct platform_device *consumer, *supplier = supplier_of(test, &consumer);
+
+	no_more_drivers();
+	wait_for_device_probe();
+	device_release_driver(&consumer->dev);
+	order->count = 0;
+
+	device_block_probing();
+	link(test, consumer, supplier);
+	driver(test, &supplier_driver);
+	KUNIT_EXPECT_EQ(test, -EPROBE_DEFER, device_attach(&consumer->dev));
+	KUNIT_EXPECT_EQ(test, 0, order->count);
+	device_unblock_probing();
+
+	wait_for_device_probe();
+	KUNIT_EXPECT_TRUE(test, bound(supplier));
+	KUNIT_EXPECT_TRUE(test, bound(consumer));
+	EXPECT_ORDER(test, 0, 1);
+}
+
+/* How long modules are waited for, if none of the drivers so far has matched. */
+static void time_for_modules(struct kunit *test)
+{
+	struct platform_device *consumer, *supplier;
+
+	if (!IS_ENABLED(CONFIG_MODULES))
+		kunit_skip(test, "there are none");
+
+	driver_initcalls_done = true;
+	driver_deferred_probe_timeout = 10;
+	supplier = supplier_of(test, &consumer);
+	expect_waiting(test, consumer, supplier);
+
+	/* Without end: an order is not worth that */
+	driver_deferred_probe_timeout = -1;
+	driver_deferred_probe_trigger();
+
+	EXPECT_ORDER(test, 1);
+	KUNIT_EXPECT_TRUE(test, bound(consumer));
+}
+
 /* A bus that asks adds no link where there is nothing to wait for. */
 static void asked_by_probe(struct kunit *test)
 {
@@ -831,7 +998,11 @@ static struct kunit_case probe_order_cases[] = {
 	KUNIT_CASE(async_supplier_is_added),
 	KUNIT_CASE(async_supplier_is_added_and_fails),
 	KUNIT_CASE(async_supplier_is_scheduled),
+	KUNIT_CASE(two_drivers_for_new_supplier),
+	KUNIT_CASE(two_new_drivers),
+	KUNIT_CASE(other_driver_defers),
 	KUNIT_CASE(chain),
+	KUNIT_CASE(chain_behind_slow_supplier),
 	KUNIT_CASE(many_consumers),
 	KUNIT_CASE(two_suppliers),
 	KUNIT_CASE(bound_by_hand),
@@ -843,6 +1014,9 @@ static struct kunit_case probe_order_cases[] = {
 	KUNIT_CASE(order_then_managed),
 	KUNIT_CASE(with_stateless),
 	KUNIT_CASE(with_sync_state_only),
+	KUNIT_CASE(consumers_own_link),
+	KUNIT_CASE(probing_blocked),
+	KUNIT_CASE(time_for_modules),
 	KUNIT_CASE(asked_by_probe),
 	KUNIT_CASE(no_autoprobe),
 	{ }
