@@ -23,7 +23,7 @@ from typing import Iterable
 from lab.kernel import configure, fragments_of
 from scripts import base, deps, full, git, patchset, series, tree
 from scripts.cases import FAILED, PASSED, SKIPPED, Case, show
-from scripts.kunit import KUNITCONFIG
+from scripts.kunit import KUNITCONFIG, UM_CONFIG
 from scripts.patchset import Commit
 from scripts.workbench import (BUILD, LINUX, LOGS, StepFailed, die,
                                end_on_sigterm, in_parallel, kbuild, locked,
@@ -44,6 +44,8 @@ CHECKPATCH = ("--strict", "--no-signoff", "--codespell", "--terse", "--show-type
               "--no-summary", "--ignore", "UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES")
 # bookworm's does not know the keyword, and kbuild then goes on without sparse
 SPARSE = "CHECK=sparse -D__typeof_unqual__=__typeof__"
+# Of the kernel, what no object depends on
+NOT_BUILT = ("Documentation/", "MAINTAINERS", "tools/testing/")
 NO_SPARSE = "sparse is not available or not up to date"
 # What it says of MODULE_LICENSE() and the like in any module
 NOT_UNDERSTOOD = "error: bad constant expression"
@@ -96,8 +98,9 @@ class Walk:
         self.commits = patchset.commits(LINUX, on.commit, tree.marks(LINUX)[0])
         self.touched = {path for commit in self.commits
                         for _, path in commit.changes}
-        self.config = (LINUX / KUNITCONFIG).read_text() + (
-            LINUX / "tools/testing/kunit/configs/arch_uml.config").read_text()
+        self.config = "".join(path.read_text() for path in (
+            LINUX / KUNITCONFIG, UM_CONFIG,
+            LINUX / "tools/testing/kunit/configs/arch_uml.config"))
         if not git.resolve(BISECT, "HEAD"):
             tree.discard(BISECT)
             run_step("Check out build/bisect",
@@ -125,11 +128,23 @@ class Walk:
         if FULL:
             full.ARM64.configure(BISECT)
 
-    def build(self, what: str, arch: str) -> set[str]:
-        """Returns those of self.objects that the configuration has."""
-        for path in self.objects:
-            # else one that a later commit of an earlier walk has would count
-            (BISECT / OUTS[arch] / path).unlink(missing_ok=True)
+    def concerns(self, arch: str, files: set[str]) -> bool:
+        """Would anything be compiled if @files have changed? Not if @arch has
+        built none of them so far, and nothing says that it should."""
+        return any(not path.startswith(NOT_BUILT) and
+                   (not path.endswith(".c") or
+                    (BISECT / OUTS[arch] / object_of(path)).exists())
+                   for path in files)
+
+    def build(self, what: str, arch: str, files: set[str]) -> set[str]:
+        """Build after @files have changed. Returns those of self.objects that the
+        configuration has."""
+        if self.concerns(arch, files):
+            self.make(what, arch)
+        return {path for path in self.objects
+                if (BISECT / OUTS[arch] / path).exists()}
+
+    def make(self, what: str, arch: str) -> None:
         log = f"check-build-{arch}"
         try:
             run_step(f"Build {what} ({arch})",
@@ -140,8 +155,6 @@ class Walk:
             causes = full.CAUSE.findall(
                 (LOGS / f"{log}.log").read_text(errors="replace"))
             raise StepFailed("\n".join([*causes, str(error)])) from None
-        return {path for path in self.objects
-                if (BISECT / OUTS[arch] / path).exists()}
 
     def compiled(self, what: str, arch: str, objects: list[str],
                  sparse: bool) -> str:
@@ -166,7 +179,7 @@ class Walk:
         processors."""
         here = sorted(path for path in files if path.endswith((".c", ".h"))
                       and (BISECT / path).exists())
-        built = in_parallel([functools.partial(self.build, what, arch)
+        built = in_parallel([functools.partial(self.build, what, arch, files)
                              for arch in OUTS])
         self.unbuilt -= set().union(*built)
         said, left = [], set(map(object_of, here))
@@ -189,6 +202,10 @@ class Walk:
     def start(self) -> None:
         """Build the base and hear what is said about it anyway."""
         self.go(self.base)
+        for out in OUTS.values():
+            for path in self.objects:
+                # else one that a later commit of an earlier walk has would count
+                (BISECT / out / path).unlink(missing_ok=True)
         self.configure("the base")
         self.known = self.warnings("the base", self.touched, sparse=True)
 

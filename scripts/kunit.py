@@ -35,6 +35,7 @@ from scripts.workbench import (BUILD, CROSS, LINUX, PATCHES, ROOT, STOCK,
 
 KUNITCONFIG = "lib/kunit/iommu_group.kunitconfig"
 OWN_CONFIG = ROOT / "scripts/own.kunitconfig"
+UM_CONFIG = ROOT / "scripts/um.kunitconfig"     # what UML does without
 # which needs what ours needs, but not our suites
 NOT_OURS = "--filter=module!=iommu_group_kunit"
 DEBUG_CONFIG = ROOT / "lab/kernel/debug.config"
@@ -157,6 +158,7 @@ class Kernel:
                 f"--kunitconfig={KUNITCONFIG}",
                 *([f"--kunitconfig={DEBUG_CONFIG}"] if self.debug else []),
                 *([f"--kunitconfig={OWN_CONFIG}"] if self.own else []),
+                *([f"--kunitconfig={UM_CONFIG}"] if self.arch == "um" else []),
                 f"--build_dir=.kunit-{self.kind}", f"--arch={self.arch}",
                 f"--make_options=CC=ccache {cross}gcc",
                 *([f"--cross_compile={cross}"] if cross else []), *more]

@@ -185,8 +185,10 @@ def kbuild(tree: Path, out: str, arch: str, *targets: str) -> list[str]:
     refers to the sources by relative paths, so that ccache serves the stock
     and the patched tree, and any clone, from one set of objects; git ignores
     it by the kernel's own rule for dot files.
+
+    KVM is ours in the environment, and the folder of KVM's sources in kbuild.
     """
     cross = CROSS.get(arch)
-    return ["make", "-C", str(tree), f"O={out}", f"ARCH={arch}", "CC=" + (
+    return ["env", "-u", "KVM", "make", "-C", str(tree), f"O={out}", f"ARCH={arch}", "CC=" + (
             f"ccache {cross or ''}gcc"), *([f"CROSS_COMPILE={cross}"] if cross else []),
             f"-j{jobs()}", *targets]
