@@ -17,7 +17,7 @@
 #include <linux/pci.h>
 #include <linux/string.h>
 
-#define LAB_SLOW_MS	3000
+#define LAB_SLOW_MS	2000
 
 static bool lab_ports_fail, lab_ports_slow, lab_ports_managed, lab_ports_testdev;
 

@@ -76,7 +76,7 @@ static int supplier_probe(struct platform_device *pdev)
 	int ret = 0;
 
 	if (order->defer) {
-		msleep(1);
+		usleep_range(1000, 2000);
 		atomic_inc(&order->deferred);
 		return -EPROBE_DEFER;
 	}
