@@ -527,22 +527,16 @@ static struct platform_driver other_driver = {
 };
 
 /* That another driver does not want it says nothing about the one that is due. */
-static void two_drivers(struct kunit *test, bool drivers_first)
+static void two_drivers(struct kunit *test)
 {
 	struct platform_device *consumer, *supplier;
 	struct completion held, hold;
 
 	no_more_drivers();
 	hold_supplier(&held, &hold);
-	if (drivers_first) {
-		driver(test, &other_driver);
-		driver(test, &async_supplier_driver);
-	}
+	driver(test, &other_driver);
+	driver(test, &async_supplier_driver);
 	supplier = add(test, SUPPLIER, 0);
-	if (!drivers_first) {
-		driver(test, &async_supplier_driver);
-		driver(test, &other_driver);
-	}
 	consumer = add(test, CONSUMER, 1);
 	link(test, consumer, supplier);
 	driver(test, &consumer_driver);
@@ -555,14 +549,20 @@ static void two_drivers(struct kunit *test, bool drivers_first)
 	KUNIT_EXPECT_TRUE(test, bound(supplier));
 }
 
-static void two_drivers_for_new_supplier(struct kunit *test)
-{
-	two_drivers(test, true);
-}
-
+/* Even if it is asked while the other one is scheduled. */
 static void two_new_drivers(struct kunit *test)
 {
-	two_drivers(test, false);
+	struct platform_device *supplier = add(test, SUPPLIER, 0);
+	struct platform_device *consumer = add(test, CONSUMER, 1);
+
+	no_more_drivers();
+	link(test, consumer, supplier);
+	driver(test, &async_supplier_driver);
+	driver(test, &other_driver);
+	driver(test, &consumer_driver);
+
+	EXPECT_ORDER(test, 0, 1);
+	KUNIT_EXPECT_TRUE(test, bound(supplier));
 }
 
 /* Nor does it if the other one's probe is deferred. */
@@ -627,10 +627,13 @@ static void all_defer(struct kunit *test)
 	}
 	driver(test, &async_supplier_driver);
 	driver(test, &async_consumer_driver);
+	wait_for_device_probe();
+	atomic_set(&order->deferred, 0);
+
 	driver_deferred_probe_trigger();
 	msleep(10 * A_WHILE_MS);
-	/* At registration, by the trigger, and once more if that came meanwhile */
-	KUNIT_EXPECT_LE(test, atomic_read(&order->deferred), 3 * 2 * CHAIN);
+	/* Once each, and once more where a supplier was tried meanwhile */
+	KUNIT_EXPECT_LE(test, atomic_read(&order->deferred), 3 * CHAIN);
 
 	order->defer = false;
 	driver_deferred_probe_trigger();
@@ -647,11 +650,12 @@ static void chain_behind_slow_supplier(struct kunit *test)
 
 	no_more_drivers();
 	hold_supplier(&held, &hold);
-	for (i = CHAIN - 1; i > 0; i--)
-		pdevs[i] = add(test, CONSUMER, i);
+	/* The driver meets them in this order: no other is expected any more */
 	pdevs[0] = add(test, SUPPLIER, 0);
-	for (i = 1; i < CHAIN; i++)
+	for (i = 1; i < CHAIN; i++) {
+		pdevs[i] = add(test, CONSUMER, i);
 		link(test, pdevs[i], pdevs[i - 1]);
+	}
 	driver(test, &async_supplier_driver);
 	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&held, PATIENCE));
 	driver(test, &async_consumer_driver);
@@ -1036,7 +1040,7 @@ static struct kunit_case probe_order_cases[] = {
 	KUNIT_CASE(async_supplier_is_added),
 	KUNIT_CASE(async_supplier_is_added_and_fails),
 	KUNIT_CASE(async_supplier_is_scheduled),
-	KUNIT_CASE(two_drivers_for_new_supplier),
+	KUNIT_CASE(two_drivers),
 	KUNIT_CASE(two_new_drivers),
 	KUNIT_CASE(other_driver_defers),
 	KUNIT_CASE(chain),
