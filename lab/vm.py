@@ -53,8 +53,7 @@ class VM:
     """One running guest. Use as a context manager, or close() it."""
 
     def __init__(self, kernel: Kernel, machine: Machine, *,
-                 cmdline: str = "", log_name: str = "",
-                 boot_timeout: float = BOOT_TIMEOUT) -> None:
+                 cmdline: str = "", log_name: str = "") -> None:
         if kernel.arch != machine.arch:
             raise LabError(f"machine {machine.name} is {machine.arch}, the "
                            f"kernel is {kernel.arch}")
@@ -64,7 +63,6 @@ class VM:
         self.log.write_bytes(b"")
         self.trace = self.log.with_suffix(".trace")
         self.scanned = 0            # bytes of the log already judged
-        self.boot_timeout = boot_timeout
         initramfs = build_initramfs(kernel)
         try:
             self._start(initramfs, cmdline)
@@ -100,7 +98,7 @@ class VM:
             with self._explained("start QEMU"):
                 self.qmp = QMP(qmp_host, self.note)
             with self._explained("boot"):
-                self._answer(time.monotonic() + self.boot_timeout)
+                self._answer(time.monotonic() + BOOT_TIMEOUT)
         except BaseException:
             self.close()
             raise
