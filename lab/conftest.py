@@ -134,7 +134,7 @@ def vm(request: pytest.FixtureRequest, pool: Pool) -> VM:
     drawn = MACHINES[machine]
     if (drawn.arch == "arm64" and os.environ.get("ARM64") != "1" and
             (drawn.variant or request.param == "stock")):
-        pytest.skip("ARM64=1 runs it, which takes three more kernels")
+        pytest.skip("ARM64=1 runs it, which takes more kernels")
     guest = pool.guest(request.param, machine)
     guest.note(f"case {request.node.nodeid}")
     return guest

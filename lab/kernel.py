@@ -164,6 +164,7 @@ def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
                         "KASAN_SANITIZE_string.o=n",
                         Path(IMAGES[arch]).name, "modules"),
                  log=f"lab-build-{kernel.label}")
+    # ALONE has no driver of ports
     symbols = (out / "System.map").read_text()
     for symbol, path, where in (("lab_edu_late_alias", LATE_ALIAS, "pci-sysfs"),
                                 ("lab_link_to_port", PORTS, "pcie/portdrv")):

@@ -36,7 +36,7 @@ for name, cmdline in CMDLINES.items():
 
 PORT_DRIVER = "/sys/bus/pci/drivers/pcieport"
 DEFERRED = "/sys/kernel/debug/devices_deferred"
-# Each of the three ports above the random number generator takes as many seconds
+# Far more than the three slow ports above the random number generator take
 SECONDS = 60
 
 

@@ -64,6 +64,9 @@ struct probe_order {
 /* A driver has no other way to find the test that it works for */
 static struct probe_order *order;
 
+/* What the kernel has, for after the test */
+static int timeout;
+
 static void record(struct platform_device *pdev)
 {
 	guard(spinlock)(&order->lock);
@@ -162,6 +165,7 @@ static int probe_order_init(struct kunit *test)
 {
 	if (driver_deferred_probe_timeout > 0)
 		kunit_skip(test, "the kernel still waits for modules");
+	timeout = driver_deferred_probe_timeout;
 
 	order = kunit_kzalloc(test, sizeof(*order), GFP_KERNEL);
 	if (!order)
@@ -173,8 +177,12 @@ static int probe_order_init(struct kunit *test)
 
 static void probe_order_exit(struct kunit *test)
 {
+	if (!order)
+		return;
 	no_more_drivers();
 	wait_for_device_probe();
+	driver_deferred_probe_timeout = timeout;
+	order = NULL;
 }
 
 static struct platform_device *add(struct kunit *test, const char *name, int id)
