@@ -132,8 +132,7 @@ def vm(request: pytest.FixtureRequest, pool: Pool) -> VM:
         pytest.skip("pciehp itself gives a lockdep splat on 7.3 (reset_lock "
                     "against pci_rescan_remove_lock), which ends lockdep")
     drawn = MACHINES[machine]
-    if (drawn.arch == "arm64" and os.environ.get("ARM64") != "1" and
-            (drawn.variant or request.param == "stock")):
+    if drawn.arch == "arm64" and os.environ.get("ARM64") != "1":
         pytest.skip("ARM64=1 runs it, which takes more kernels")
     guest = pool.guest(request.param, machine)
     guest.note(f"case {request.node.nodeid}")

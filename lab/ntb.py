@@ -18,10 +18,11 @@ from lab.vm import VM, qemu_binary
 from scripts import qemu
 from scripts.workbench import StepFailed
 
+NTBS = "/sys/bus/ntb/devices"
 TOOL = "/sys/kernel/debug/ntb_tool"
 # QEMU's "virt" board has one
 HOST_BRIDGE = ("/sys/bus/platform/drivers/pci-host-generic", "4010000000.pcie")
-LINK_TIMEOUT = 15.0
+LINK_TIMEOUT = 30.0
 BIND_TIMEOUT = 60.0
 
 # What the IOMMUs' drivers say of a request that is refused
@@ -126,12 +127,12 @@ def linked(vm: VM, *names: str) -> bool:
         return all(read(vm, f"{tool(vm, n)}/peer0/link").strip() == "Y"
                    for n in names)
 
-    use(vm, "ntb_tool")
     for name in names:
-        probe = ("ntb-client", "read", f"{tool(vm, name)}/db")
+        probe = ("ntb-client", "read", f"{NTBS}/{vm.bdf(name)}/uevent")
         assert until(lambda: not vm.run(*probe, check=False).returncode,
                      BIND_TIMEOUT), (
             f"ntb_hw_switchtec does not bind {name}")
+    use(vm, "ntb_tool")
     for value in "NY":
         for name in names:
             write(vm, f"{tool(vm, name)}/link", value)
@@ -159,11 +160,14 @@ def total(vm: VM, name: str, what: str) -> int:
     return sum(counts[what] for counts in seen(vm, name).values())
 
 
-# NTBs that come and go; machines are those with a PAIR
+# NTBs that come and go; machines are those with a PAIR. No client is loaded
+# meanwhile: a message to the peer overwrites one that it has not read yet, and a
+# client's first one follows at once on that which has the peer open its window
 
 @contextmanager
 def plugged(vm: VM, **properties: Any) -> Iterator[str]:
     """A second endpoint for the switch of ntb-a, in place of ntb-b."""
+    use(vm)
     vm.device_del("ntb-b")
     vm.device_add("switchtec-ntb", "ntb-hot", "port-c", switch="sw0",
                   partition=1, **properties)
@@ -182,5 +186,6 @@ def rebind_host_bridge(vm: VM) -> None:
 
 def plug_b(vm: VM, wait: bool = True) -> None:
     """Plug in ntb-b as it is at boot."""
+    use(vm)
     vm.device_add("switchtec-ntb", "ntb-b", "port-b", wait=wait, switch="sw0",
                   partition=1, **{"proxy-base": 16})

@@ -132,7 +132,7 @@ def check_works(vm: VM, a: str, b: str) -> None:
     """The proxy IDs are programmed, and both hosts reach each other."""
     with nothing_refused(vm, a, b):
         up = linked(vm, a, b)
-    assert up, f"no link, {a}: {seen(vm, a)}, {b}: {seen(vm, b)}"
+        assert up, f"no link, {a}: {seen(vm, a)}, {b}: {seen(vm, b)}"
 
 
 # A pair that was there at boot
@@ -353,6 +353,7 @@ def test_hot_added(vm: VM, iommu: str) -> None:
 @faults
 def test_two_hot_added(vm: VM, iommu: str) -> None:
     """Both at once, each with proxy IDs of its own."""
+    use(vm)
     for name in ("ntb-a", "ntb-b"):
         vm.device_del(name)
     vm.device_add("switchtec-ntb", "ntb-a", "port-a", wait=False,
@@ -380,6 +381,7 @@ def test_replaced_with_other_proxy_ids(vm: VM, iommu: str) -> None:
 def test_removed_and_rescanned(vm: VM, iommu: str) -> None:
     use(vm, "ntb_tool")
     vm.remove("ntb-a")
+    use(vm)
     vm.rescan()
     check_works(vm, "ntb-a", "ntb-b")
 

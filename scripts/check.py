@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
 """make check: what a maintainer would run before reading the series.
 
-Each mail passes checkpatch; each patch builds for um and x86-64 on those
-before it; and no touched file has a warning of the compiler with W=1 or of
-kernel-doc that it does not have on the base, nor one of sparse at the end of
-the series. Only files that one of the two configurations builds are compiled.
+Each mail passes checkpatch; each patch builds on those before it; and no touched
+file has a warning of the compiler with W=1 or of kernel-doc that it does not have
+on the base, nor one of sparse at the end of the series. Only files that one of the
+configurations builds are compiled.
 
-FULL=1 adds arm64 to the two, and builds the series on others: see full.py.
+um is built whole after each patch, x86-64 on the base, after the last patch and
+where a Makefile or Kconfig changes; in between, what the series touches is compiled
+for it, after a change to a header all of that.
+
+FULL=1 adds arm64, builds all three whole after each patch, and the series on
+others: see full.py.
 """
 
 import argparse
@@ -46,6 +51,7 @@ CHECKPATCH = ("--strict", "--no-signoff", "--codespell", "--terse", "--show-type
 SPARSE = "CHECK=sparse -D__typeof_unqual__=__typeof__"
 # Of the kernel, what no object depends on
 NOT_BUILT = ("Documentation/", "MAINTAINERS", "tools/testing/")
+KBUILD_FILES = ("Makefile", "Kbuild", "Kconfig")
 NO_SPARSE = "sparse is not available or not up to date"
 # What it says of MODULE_LICENSE() and the like in any module
 NOT_UNDERSTOOD = "error: bad constant expression"
@@ -136,10 +142,17 @@ class Walk:
                     (BISECT / OUTS[arch] / object_of(path)).exists())
                    for path in files)
 
-    def build(self, what: str, arch: str, files: set[str]) -> set[str]:
-        """Build after @files have changed. Returns those of self.objects that the
-        configuration has."""
-        if self.concerns(arch, files):
+    def rebuilt(self, arch: str, files: set[str]) -> bool:
+        """Is all of @arch built once @files have changed?"""
+        return FULL or arch == "um" or any(
+            Path(path).name.startswith(KBUILD_FILES) and
+            # of a folder that this configuration has
+            any((BISECT / OUTS[arch] / path).parent.glob("*.o")) for path in files)
+
+    def build(self, what: str, arch: str, files: set[str], at_end: bool) -> set[str]:
+        """Build after @files have changed, at an end of the series in any case.
+        Returns those of self.objects that the configuration has."""
+        if at_end or self.rebuilt(arch, files) and self.concerns(arch, files):
             self.make(what, arch)
         return {path for path in self.objects
                 if (BISECT / OUTS[arch] / path).exists()}
@@ -172,20 +185,24 @@ class Walk:
             raise StepFailed(f"kbuild says that {NO_SPARSE}: see {log}")
         return said
 
-    def warnings(self, what: str, files: set[str], sparse: bool = False) -> Warnings:
-        """Build the commit that is checked out; what W=1, kernel-doc and, if
-        asked for, sparse say about those of @files that it has. The
+    def warnings(self, what: str, files: set[str], at_end: bool = False) -> Warnings:
+        """Build the commit that is checked out; what W=1, kernel-doc and, at an
+        end of the series, sparse say about those of @files that it has. The
         architectures take turns where a build of one has no work for all
         processors."""
         here = sorted(path for path in files if path.endswith((".c", ".h"))
                       and (BISECT / path).exists())
-        built = in_parallel([functools.partial(self.build, what, arch, files)
+        built = in_parallel([functools.partial(self.build, what, arch, files, at_end)
                              for arch in OUTS])
         self.unbuilt -= set().union(*built)
         said, left = [], set(map(object_of, here))
+        if any(path.endswith(".h") for path in here):
+            # kbuild knows which of them include it
+            left |= {object_of(path) for path in self.touched
+                     if path.endswith(".c") and (BISECT / path).exists()}
         # what both have is compiled for the one that has more drivers
         for arch, objects in reversed(list(zip(OUTS, built))):
-            said.append(self.compiled(what, arch, sorted(left & objects), sparse))
+            said.append(self.compiled(what, arch, sorted(left & objects), at_end))
             left -= objects
         if not here:
             return Counter()
@@ -207,12 +224,12 @@ class Walk:
                 # else one that a later commit of an earlier walk has would count
                 (BISECT / out / path).unlink(missing_ok=True)
         self.configure("the base")
-        self.known = self.warnings("the base", self.touched, sparse=True)
+        self.known = self.warnings("the base", self.touched, at_end=True)
 
     def end(self) -> Case:
         """Hear what is said about the last patch's state of all files."""
         try:
-            new = self.warnings("the series", self.touched, sparse=True) - self.known
+            new = self.warnings("the series", self.touched, at_end=True) - self.known
         except StepFailed as error:
             return Case("sparse", FAILED, str(error))
         return Case("sparse", FAILED if new else PASSED, listed(new))
