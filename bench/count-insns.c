@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A QEMU plugin: how many instructions a kernel executes until init starts.
+ * A QEMU plugin: how many instructions a kernel executes until init starts, and
+ * how many of them in certain functions.
  *
  * Counts what runs in the kernel's half of the address space, on all CPUs, up
  * to the first execution of the code at a given address, that of init's entry.
@@ -8,7 +9,8 @@
  *
  * One CPU at a time, hence only with -icount.
  *
- * Arguments "until=<address>" and "out=<file>", where the number goes.
+ * Arguments "until=<address>", "out=<file>", where the two numbers go, and
+ * "from=<address>,to=<address>" for each function, its end excluded.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -18,13 +20,22 @@
 
 #include "plugin.h"
 
-static uint64_t executed_insns, until;
+static uint64_t executed_insns, insns_inside, until;
+static struct {
+	uint64_t from, to;
+} functions[16];
+static unsigned int nr_functions;
 static const char *out;
 static bool done;
 
 static void in_kernel(unsigned int cpu, void *insns)
 {
 	executed_insns += (uintptr_t)insns;
+}
+
+static void inside(unsigned int cpu, void *insns)
+{
+	insns_inside += (uintptr_t)insns;
 }
 
 static void at_end(unsigned int cpu, void *data)
@@ -35,7 +46,9 @@ static void at_end(unsigned int cpu, void *data)
 		return;
 	done = true;
 	file = fopen(out, "w");
-	if (!file || fprintf(file, "%" PRIu64 "\n", executed_insns) < 0 ||
+	if (!file ||
+	    fprintf(file, "%" PRIu64 " %" PRIu64 "\n", executed_insns,
+		    insns_inside) < 0 ||
 	    fclose(file)) {
 		perror(out);
 		exit(1);
@@ -51,7 +64,12 @@ static void translated(uint64_t id, struct qemu_plugin_tb *block)
 		qemu_plugin_register_vcpu_tb_exec_cb(block, in_kernel,
 						     NO_REGISTERS,
 						     (void *)insns);
-	else if (address == until)
+	for (unsigned int i = 0; i < nr_functions; i++)
+		if (address >= functions[i].from && address < functions[i].to)
+			qemu_plugin_register_vcpu_tb_exec_cb(block, inside,
+							     NO_REGISTERS,
+							     (void *)insns);
+	if (address == until)
 		qemu_plugin_register_vcpu_tb_exec_cb(block, at_end,
 						     NO_REGISTERS, NULL);
 }
@@ -64,6 +82,14 @@ int qemu_plugin_install(uint64_t id, const void *info, int argc, char **argv)
 			until = strtoull(argv[i] + 6, NULL, 0);
 		else if (!strncmp(argv[i], "out=", 4))
 			out = strdup(argv[i] + 4);
+		else if (!strncmp(argv[i], "from=", 5) &&
+			 nr_functions < sizeof(functions) / sizeof(*functions))
+			functions[nr_functions].from =
+				strtoull(argv[i] + 5, NULL, 0);
+		else if (!strncmp(argv[i], "to=", 3) &&
+			 functions[nr_functions].from)
+			functions[nr_functions++].to =
+				strtoull(argv[i] + 3, NULL, 0);
 	}
 	if (!until || !out) {
 		fprintf(stderr,

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the benchmark makes of its numbers."""
 
-from bench.boot import BOARDS, RUNS, table, verdict
+from bench.boot import (ASYNCHRONOUS, BOARDS, RUNS, Count, Counts, growth, table,
+                        verdict)
 from lab.machines import Machine
 
 BASE = 300_000_000
 LIMIT = 1.005
 
 
-def counts(stock: list[int], series: list[int]) -> dict[str, list[int]]:
-    return {"stock": stock, "series": series}
+def counts(stock: list[int], series: list[int], walks: int = 1000) -> Counts:
+    return {"stock": [Count(insns, 0) for insns in stock],
+            "series": [Count(insns, walks) for insns in series]}
 
 
 def test_within_the_limit() -> None:
@@ -39,6 +41,14 @@ def test_table_shows_every_run() -> None:
     assert len({len(line) for line in lines}) == 1
 
 
+def test_walks_that_grow() -> None:
+    small, large = ASYNCHRONOUS
+    few = counts([BASE], [BASE], walks=small.endpoints * 1000)
+    for each, fine in ((1000, True), (1090, True), (1110, False), (0, False)):
+        many = counts([BASE], [BASE], walks=large.endpoints * each)
+        assert growth(small, few, large, many)[1] == fine
+
+
 def test_boards() -> None:
     """QEMU gets as many devices as the count is made for, each at a place."""
     for board in BOARDS:
@@ -46,4 +56,4 @@ def test_boards() -> None:
         assert len(devices) == board.functions
         endpoints = [(device["bus"], device["addr"]) for device in devices
                      if device["driver"] == "pci-testdev"]
-        assert len(set(endpoints)) == board.ports * board.below
+        assert len(set(endpoints)) == board.endpoints

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Ports that fail or are slow, and the link that would make what is below them
- * depend on that. On the kernel's command line:
+ * Ports that fail or are slow, the link that would make what is below them depend
+ * on that, and a driver that takes no time. On the kernel's command line:
  *
  *	lab_ports=fail		no port is bound
  *	lab_ports=slow		each takes a while
  *	lab_ports=managed	control: a managed device link from each device to
  *				the port above it
+ *	lab_ports=testdev	QEMU's pci-testdev has a driver
  *
  * Lab only. kbuild is told on its command line to include this file at the top
  * of drivers/pci/pcie/portdrv.c.
@@ -18,13 +19,14 @@
 
 #define LAB_SLOW_MS	2000
 
-static bool lab_ports_fail, lab_ports_slow, lab_ports_managed;
+static bool lab_ports_fail, lab_ports_slow, lab_ports_managed, lab_ports_testdev;
 
 static int __init lab_ports_setup(char *options)
 {
 	lab_ports_fail = parse_option_str(options, "fail");
 	lab_ports_slow = parse_option_str(options, "slow");
 	lab_ports_managed = parse_option_str(options, "managed");
+	lab_ports_testdev = parse_option_str(options, "testdev");
 	return 1;
 }
 __setup("lab_ports=", lab_ports_setup);
@@ -37,6 +39,29 @@ static void lab_link_to_port(struct pci_dev *pdev)
 		device_link_add(&pdev->dev, &port->dev, DL_FLAG_AUTOPROBE_CONSUMER);
 }
 DECLARE_PCI_FIXUP_FINAL(PCI_ANY_ID, PCI_ANY_ID, lab_link_to_port);
+
+static int lab_testdev_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	return 0;
+}
+
+static const struct pci_device_id lab_testdev_ids[] = {
+	{ PCI_DEVICE(0x1b36, 0x0005) },
+	{ }
+};
+
+static struct pci_driver lab_testdev_driver = {
+	.name = "lab-testdev",
+	.id_table = lab_testdev_ids,
+	.probe = lab_testdev_probe,
+};
+
+static int __init lab_testdev_init(void)
+{
+	return lab_ports_testdev ? pci_register_driver(&lab_testdev_driver) : 0;
+}
+/* Where drivers of endpoints are registered, after that of ports */
+late_initcall(lab_testdev_init);
 
 static int lab_enable_port(struct pci_dev *pdev)
 {
