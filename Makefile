@@ -58,7 +58,7 @@ model: deps		## search all interleavings of the contract (Promela)
 	@$(PYTHON) -m model.run
 
 .PHONY: check
-check: deps		## checkpatch, sparse, W=1, kernel-doc, every patch builds; FULL=1
+check: deps		## checkpatch, sparse, W=1, kernel-doc, each patch compiles; FULL=1
 	@$(PYTHON) -m scripts.check
 
 .PHONY: tree

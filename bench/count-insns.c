@@ -20,10 +20,12 @@
 
 #include "plugin.h"
 
+#define MAX_FUNCTIONS	32
+
 static uint64_t executed_insns, insns_inside, until;
 static struct {
 	uint64_t from, to;
-} functions[16];
+} functions[MAX_FUNCTIONS];
 static unsigned int nr_functions;
 static const char *out;
 static bool done;
@@ -77,19 +79,25 @@ static void translated(uint64_t id, struct qemu_plugin_tb *block)
 __attribute__((visibility("default")))
 int qemu_plugin_install(uint64_t id, const void *info, int argc, char **argv)
 {
+	uint64_t from = 0;
+
 	for (int i = 0; i < argc; i++) {
 		if (!strncmp(argv[i], "until=", 6))
 			until = strtoull(argv[i] + 6, NULL, 0);
 		else if (!strncmp(argv[i], "out=", 4))
 			out = strdup(argv[i] + 4);
-		else if (!strncmp(argv[i], "from=", 5) &&
-			 nr_functions < sizeof(functions) / sizeof(*functions))
-			functions[nr_functions].from =
-				strtoull(argv[i] + 5, NULL, 0);
-		else if (!strncmp(argv[i], "to=", 3) &&
-			 functions[nr_functions].from)
+		else if (!strncmp(argv[i], "from=", 5))
+			from = strtoull(argv[i] + 5, NULL, 0);
+		else if (!strncmp(argv[i], "to=", 3) && from) {
+			if (nr_functions == MAX_FUNCTIONS) {
+				fprintf(stderr, "count-insns: more than %d functions\n",
+					MAX_FUNCTIONS);
+				return -1;
+			}
+			functions[nr_functions].from = from;
 			functions[nr_functions++].to =
 				strtoull(argv[i] + 3, NULL, 0);
+		}
 	}
 	if (!until || !out) {
 		fprintf(stderr,

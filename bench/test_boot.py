@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the benchmark makes of its numbers."""
 
-from bench.boot import (ASYNCHRONOUS, BOARDS, RUNS, Count, Counts, growth, table,
+from bench.boot import (BOARDS, RUNS, WAITING, Count, Counts, growth, table,
                         verdict)
 from lab.machines import Machine
 
@@ -42,11 +42,15 @@ def test_table_shows_every_run() -> None:
 
 
 def test_walks_that_grow() -> None:
-    small, large = ASYNCHRONOUS
-    few = counts([BASE], [BASE], walks=small.endpoints * 1000)
-    for each, fine in ((1000, True), (1090, True), (1110, False), (0, False)):
-        many = counts([BASE], [BASE], walks=large.endpoints * each)
-        assert growth(small, few, large, many)[1] == fine
+    """However much all the rest of the boot walks."""
+    def found(each: int, squared: float) -> bool:
+        return growth([counts([BASE], [BASE], walks=round(
+            50_000 + each * n + squared * n * n))
+            for n in (board.endpoints for board in WAITING)])[1]
+
+    assert found(1000, 0)
+    assert not found(1000, 1)
+    assert not found(0, 0)
 
 
 def test_boards() -> None:
@@ -57,3 +61,6 @@ def test_boards() -> None:
         endpoints = [(device["bus"], device["addr"]) for device in devices
                      if device["driver"] == "pci-testdev"]
         assert len(set(endpoints)) == board.endpoints
+        for _, place in endpoints:
+            slot, _, function = str(place).partition(".")
+            assert int(slot, 16) < 32 and int(function or "0") < 8

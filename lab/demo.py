@@ -26,7 +26,7 @@ from lab.groups import rid_text
 from lab.kernel import Kernel, build_kernel, make_trees
 from lab.machines import MACHINES, Machine
 from lab.ntb import (FAULT, NoModel, copy, linked, plugged, qemu_with_model,
-                     rebind_host_bridge, total, use, why_not)
+                     rebind_host_bridge, total, why_not)
 from lab.vm import VM
 from scripts.workbench import StepFailed, die, say
 
@@ -143,7 +143,6 @@ def exercise_ntb(vm: VM, iommu: str) -> Iterator[NTBRow]:
         yield talk(vm, iommu, "hot-added", name, "ntb-a")
     with plugged(vm, **{"proxy-base": 0x80}) as name:
         yield talk(vm, iommu, "replaced", name, "ntb-a")
-    use(vm)
     vm.remove("ntb-b")
     vm.rescan()
     yield talk(vm, iommu, "rescanned", "ntb-b", "ntb-a")

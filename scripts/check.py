@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """make check: what a maintainer would run before reading the series.
 
-Each mail passes checkpatch; each patch builds on those before it; and no touched
-file has a warning of the compiler with W=1 or of kernel-doc that it does not have
-on the base, nor one of sparse at the end of the series. Only files that one of the
-configurations builds are compiled.
+Each mail passes checkpatch; each patch builds for um on those before it, and what
+it touches compiles for x86-64; and no touched file has a warning of the compiler
+with W=1 or of kernel-doc that it does not have on the base, nor one of sparse at
+the end of the series. Only files that one of the configurations builds are compiled.
 
-um is built whole after each patch, x86-64 on the base, after the last patch and
-where a Makefile or Kconfig changes; in between, what the series touches is compiled
-for it, after a change to a header all of that.
+x86-64 is built whole at both ends of the series, and where a Makefile or Kconfig
+changes what it has. After a change to a header, all that the series touches is
+compiled for it. IOMMU drivers that only arm64 has are compiled at the end.
 
 FULL=1 adds arm64, builds all three whole after each patch, and the series on
 others: see full.py.
@@ -51,7 +51,6 @@ CHECKPATCH = ("--strict", "--no-signoff", "--codespell", "--terse", "--show-type
 SPARSE = "CHECK=sparse -D__typeof_unqual__=__typeof__"
 # Of the kernel, what no object depends on
 NOT_BUILT = ("Documentation/", "MAINTAINERS", "tools/testing/")
-KBUILD_FILES = ("Makefile", "Kbuild", "Kconfig")
 NO_SPARSE = "sparse is not available or not up to date"
 # What it says of MODULE_LICENSE() and the like in any module
 NOT_UNDERSTOOD = "error: bad constant expression"
@@ -117,6 +116,7 @@ class Walk:
         self.objects = {object_of(path) for path in self.touched
                         if path.endswith(".c")}
         self.unbuilt = set(self.objects)
+        self.reconfigured: set[str] = set()     # architectures, by this patch
         self.known: Warnings = Counter()    # said of the base anyway
 
     def go(self, commit: str) -> None:
@@ -134,6 +134,11 @@ class Walk:
         if FULL:
             full.ARM64.configure(BISECT)
 
+    @staticmethod
+    def configurations() -> dict[str, str]:
+        return {arch: (BISECT / out / ".config").read_text()
+                for arch, out in OUTS.items()}
+
     def concerns(self, arch: str, files: set[str]) -> bool:
         """Would anything be compiled if @files have changed? Not if @arch has
         built none of them so far, and nothing says that it should."""
@@ -144,10 +149,11 @@ class Walk:
 
     def rebuilt(self, arch: str, files: set[str]) -> bool:
         """Is all of @arch built once @files have changed?"""
-        return FULL or arch == "um" or any(
-            Path(path).name.startswith(KBUILD_FILES) and
+        return FULL or arch == "um" or arch in self.reconfigured or any(
+            Path(path).name.startswith(("Makefile", "Kbuild")) and
             # of a folder that this configuration has
-            any((BISECT / OUTS[arch] / path).parent.glob("*.o")) for path in files)
+            (BISECT / OUTS[arch] / path).with_name("built-in.a").exists()
+            for path in files)
 
     def build(self, what: str, arch: str, files: set[str], at_end: bool) -> set[str]:
         """Build after @files have changed, at an end of the series in any case.
@@ -157,17 +163,23 @@ class Walk:
         return {path for path in self.objects
                 if (BISECT / OUTS[arch] / path).exists()}
 
-    def make(self, what: str, arch: str) -> None:
-        log = f"check-build-{arch}"
+    @staticmethod
+    def kbuild(title: str, log: str, arch: str, *arguments: str) -> str:
+        """What a build says."""
         try:
-            run_step(f"Build {what} ({arch})",
-                     kbuild(BISECT, OUTS[arch], arch, *TARGETS[arch]), log=log,
-                     timeout=BUILD_TIME)
+            path = run_step(title, kbuild(BISECT, OUTS.get(arch, full.ARM64.out),
+                                          arch, *arguments),
+                            log=log, timeout=BUILD_TIME)
         except StepFailed as error:
             # the cause of a parallel build's end is seldom its last line
             causes = full.CAUSE.findall(
                 (LOGS / f"{log}.log").read_text(errors="replace"))
             raise StepFailed("\n".join([*causes, str(error)])) from None
+        return path.read_text(errors="replace")
+
+    def make(self, what: str, arch: str) -> None:
+        self.kbuild(f"Build {what} ({arch})", f"check-build-{arch}", arch,
+                    *TARGETS[arch])
 
     def compiled(self, what: str, arch: str, objects: list[str],
                  sparse: bool) -> str:
@@ -176,13 +188,12 @@ class Walk:
         if not objects:
             return ""
         tools = "sparse and W=1" if sparse else "W=1"
-        log = run_step(f"{tools} of {what} ({arch})",
-                       kbuild(BISECT, OUTS[arch], arch, "-k", "W=1",
-                              *(["C=2", SPARSE] if sparse else []), *objects),
-                       log=f"check-warnings-{arch}", timeout=BUILD_TIME)
-        said = log.read_text(errors="replace")
+        said = self.kbuild(f"{tools} of {what} ({arch})", f"check-warnings-{arch}",
+                           arch, "-k", "W=1", *(["C=2", SPARSE] if sparse else []),
+                           *objects)
         if NO_SPARSE in said:
-            raise StepFailed(f"kbuild says that {NO_SPARSE}: see {log}")
+            raise StepFailed(f"kbuild says that {NO_SPARSE}: see "
+                             f"{LOGS}/check-warnings-{arch}.log")
         return said
 
     def warnings(self, what: str, files: set[str], at_end: bool = False) -> Warnings:
@@ -196,23 +207,24 @@ class Walk:
                              for arch in OUTS])
         self.unbuilt -= set().union(*built)
         said, left = [], set(map(object_of, here))
-        if any(path.endswith(".h") for path in here):
+        if any(path.endswith(".h") for path in files):
             # kbuild knows which of them include it
             left |= {object_of(path) for path in self.touched
                      if path.endswith(".c") and (BISECT / path).exists()}
+        sources = files | {path for path in self.touched if object_of(path) in left}
         # what both have is compiled for the one that has more drivers
         for arch, objects in reversed(list(zip(OUTS, built))):
             said.append(self.compiled(what, arch, sorted(left & objects), at_end))
             left -= objects
-        if not here:
-            return Counter()
-        log = run_step(f"kernel-doc of {what}",
-                       ["scripts/kernel-doc", "-none", *here], cwd=BISECT,
-                       log="check-kernel-doc", timeout=300, ok=range(256))
-        all_ = found(KERNEL_DOC, log.read_text(errors="replace"), files)
+        all_: Warnings = Counter()
+        if here:
+            log = run_step(f"kernel-doc of {what}",
+                           ["scripts/kernel-doc", "-none", *here], cwd=BISECT,
+                           log="check-kernel-doc", timeout=300, ok=range(256))
+            all_ = found(KERNEL_DOC, log.read_text(errors="replace"), files)
         for output in said:
             # both architectures may say the same of a header
-            all_ |= found(WARNING, output, files)
+            all_ |= found(WARNING, output, sources)
         return Counter({key: count for key, count in all_.items()
                         if key[1] != NOT_UNDERSTOOD})
 
@@ -234,6 +246,19 @@ class Walk:
             return Case("sparse", FAILED, str(error))
         return Case("sparse", FAILED if new else PASSED, listed(new))
 
+    def drivers_of_arm64(self) -> Case:
+        """Compile what of drivers/iommu neither of the two has."""
+        case = "compile drivers/iommu on arm64"
+        try:
+            full.ARM64.configure(BISECT)
+            self.kbuild(case.capitalize(), "check-build-arm64", "arm64",
+                        "drivers/iommu/")
+        except StepFailed as error:
+            return Case(case, FAILED, str(error))
+        self.unbuilt = {path for path in self.unbuilt
+                        if not (BISECT / full.ARM64.out / path).exists()}
+        return Case(case, PASSED)
+
     def elsewhere(self) -> list[Case]:
         """Build the last patch's state on what else there is."""
         return [full.build(BISECT, configuration, lambda said: listed(
@@ -248,8 +273,12 @@ class Walk:
         files = {path for _, path in commit.changes}
         self.go(commit.hash)
         try:
+            self.reconfigured = set()
             if any(Path(path).name.startswith("Kconfig") for path in files):
+                before = self.configurations()
                 self.configure(what)
+                self.reconfigured = {arch for arch, text in self.configurations().items()
+                                     if text != before[arch]}
             new = self.warnings(what, files) - self.known
         except StepFailed as error:
             return [Case(f"build {name}", FAILED, str(error))]
@@ -271,7 +300,8 @@ def walk(on: base.Base) -> list[Case]:
         way.start()
         cases = [case for number, commit in enumerate(way.commits, 1)
                  for case in way.step(number, commit)]
-        cases += [way.end(), *(way.elsewhere() if FULL else ())]
+        cases += [way.end(),
+                  *(way.elsewhere() if FULL else [way.drivers_of_arm64()])]
         return cases + [
             Case(f"compile {path}", SKIPPED, "no configuration builds it")
             for path in sorted(way.touched)

@@ -13,6 +13,7 @@
  * of drivers/pci/pcie/portdrv.c.
  */
 #include <linux/delay.h>
+#include <linux/device/driver.h>
 #include <linux/init.h>
 #include <linux/pci.h>
 #include <linux/string.h>
@@ -62,6 +63,15 @@ static int __init lab_testdev_init(void)
 }
 /* Where drivers of endpoints are registered, after that of ports */
 late_initcall(lab_testdev_init);
+
+/* What is counted until init starts is then all of the probes */
+static int __init lab_testdev_wait(void)
+{
+	if (lab_ports_testdev)
+		wait_for_device_probe();
+	return 0;
+}
+late_initcall_sync(lab_testdev_wait);
 
 static int lab_enable_port(struct pci_dev *pdev)
 {

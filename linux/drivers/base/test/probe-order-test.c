@@ -15,6 +15,8 @@
 #include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/platform_device.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 
 #include <kunit/platform_device.h>
 #include <kunit/test.h>
@@ -23,6 +25,7 @@
 
 #define SUPPLIER	"probe-order-supplier"
 #define CONSUMER	"probe-order-consumer"
+#define BYSTANDER	"probe-order-bystander"
 
 #define NR_PROBES	1024
 #define CHAIN		8
@@ -148,6 +151,16 @@ static struct platform_driver async_consumer_driver = {
 	},
 };
 
+static int bystander_probe(struct platform_device *pdev)
+{
+	return 0;
+}
+
+static struct platform_driver bystander_driver = {
+	.probe = bystander_probe,
+	.driver.name = BYSTANDER,
+};
+
 /* As at the end of the initcalls, and of the time for modules */
 static void no_more_drivers(void)
 {
@@ -268,6 +281,38 @@ static void supplier_binds(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, bound(consumer));
 	KUNIT_EXPECT_TRUE(test, list_empty(&consumer->dev.links.suppliers));
 	KUNIT_EXPECT_TRUE(test, list_empty(&supplier->dev.links.consumers));
+}
+
+/*
+ * That other devices are bound is no reason to try the consumer again: hundreds may
+ * wait while hundreds are bound.
+ */
+static void others_bind(struct kunit *test)
+{
+	static const char untried[] = "untried";
+	struct platform_device *consumer, *supplier = supplier_of(test, &consumer);
+	struct device_private *p = consumer->dev.p;
+
+	expect_waiting(test, consumer, supplier);
+	scoped_guard(device, &consumer->dev) {
+		/* A try would write another one */
+		kfree(p->deferred_probe_reason);
+		p->deferred_probe_reason = kstrdup(untried, GFP_KERNEL);
+	}
+
+	driver(test, &bystander_driver);
+	KUNIT_ASSERT_TRUE(test, bound(add(test, BYSTANDER, 2)));
+	wait_for_device_probe();
+	scoped_guard(device, &consumer->dev)
+		KUNIT_EXPECT_STREQ(test, untried, p->deferred_probe_reason);
+
+	/* But it is when nobody knows whether it has to wait any more */
+	driver_deferred_probe_trigger();
+	wait_for_device_probe();
+	expect_waiting(test, consumer, supplier);
+
+	driver(test, &supplier_driver);
+	EXPECT_ORDER(test, 0, 1);
 }
 
 static const int errors[] = { -ENODEV, -ENXIO, -EIO, -EINVAL };
@@ -1031,6 +1076,7 @@ static void no_autoprobe(struct kunit *test)
 
 static struct kunit_case probe_order_cases[] = {
 	KUNIT_CASE(supplier_binds),
+	KUNIT_CASE(others_bind),
 	KUNIT_CASE_PARAM(supplier_fails, error_gen_params),
 	KUNIT_CASE(managed_supplier_fails),
 	KUNIT_CASE(supplier_defers),
