@@ -93,7 +93,7 @@ WALKS = {"device_link_add", "device_links_check_suppliers",
          "device_links_driver_bound", "device_links_supplier_tried",
          "device_links_check_probe_order", "device_links_missing_supplier",
          "driver_deferred_probe_retry", "__device_links_no_driver",
-         "device_is_dependent", "__driver_deferred_probe_trigger"}
+         "device_is_dependent"}
 # How much more an endpoint may cost them where there are more endpoints
 WALKS_LIMIT = 1.02
 
