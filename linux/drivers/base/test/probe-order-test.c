@@ -713,7 +713,7 @@ static void chain_behind_slow_supplier(struct kunit *test)
 	KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&held, PATIENCE));
 	driver(test, &async_consumer_driver);
 	msleep(A_WHILE_MS);
-	/* Others that are bound meanwhile have all of them tried again */
+	/* Somebody has all of them tried again meanwhile */
 	driver_deferred_probe_trigger();
 	for (i = 1; i < CHAIN; i++)
 		expect_waiting(test, pdevs[i], pdevs[i - 1]);
@@ -808,6 +808,36 @@ static void bound_by_hand_while_deferred(struct kunit *test)
 	driver_deferred_probe_trigger();
 
 	EXPECT_ORDER(test, 0, 0, 0, 1);
+}
+
+/* That it has waited is forgotten: it comes back with a supplier that it needs. */
+static void needs_another(struct kunit *test)
+{
+	struct platform_device *needed = add(test, BYSTANDER, 2);
+	struct platform_device *supplier = add(test, SUPPLIER, 0);
+	struct platform_device *consumer = add(test, CONSUMER, 1);
+
+	driver(test, &bystander_driver);
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&consumer->dev, &needed->dev,
+						    DL_FLAG_AUTOPROBE_CONSUMER));
+	link(test, consumer, supplier);
+	driver(test, &consumer_driver);
+	expect_waiting(test, consumer, supplier);
+
+	autoprobe(false);
+	driver(test, &supplier_driver);
+	KUNIT_EXPECT_EQ(test, 0,
+			device_driver_attach(&supplier_driver.driver, &supplier->dev));
+	wait_for_device_probe();
+	KUNIT_EXPECT_EQ(test, 0,
+			device_driver_attach(&consumer_driver.driver, &consumer->dev));
+	autoprobe(true);
+
+	device_release_driver(&needed->dev);
+	KUNIT_EXPECT_FALSE(test, bound(consumer));
+	KUNIT_EXPECT_EQ(test, 1, device_attach(&needed->dev));
+	EXPECT_ORDER(test, 0, 1, 1);
+	KUNIT_EXPECT_TRUE(test, bound(consumer));
 }
 
 /* device_bind_driver() does not wait, and nothing of the link is left. */
@@ -1105,6 +1135,7 @@ static struct kunit_case probe_order_cases[] = {
 	KUNIT_CASE(bound_by_hand),
 	KUNIT_CASE(bound_by_hand_while_deferred),
 	KUNIT_CASE(force_bound),
+	KUNIT_CASE(needs_another),
 	KUNIT_CASE(cycles),
 	KUNIT_CASE(refused),
 	KUNIT_CASE(managed_then_order),
