@@ -74,7 +74,7 @@ def checkpatch(mail: Path) -> Case:
     try:
         log = run_step(name, ["perl", "scripts/checkpatch.pl", *CHECKPATCH, mail],
                        cwd=LINUX, env={"PATH": PYTHON_PATH},
-                       log=f"check-{name}".replace(" ", "-"), timeout=300, ok=(0, 1))
+                       log=f"check-{name}".replace(" ", "-"), timeout=BUILD_TIME, ok=(0, 1))
     except StepFailed as error:
         return Case(name, FAILED, str(error))
     said = "\n".join(log.read_text(errors="replace").splitlines()[1:])
