@@ -19,7 +19,7 @@ from lab.conftest import Pool, judge_defect
 from lab.groups import State
 from lab.kernel import Kernel
 from lab.machines import Machine
-from lab.vm import VM, qemu_binary
+from lab.vm import VM, finished, qemu_binary, without_notes
 from scripts.cases import FAILED, PASSED, SKIPPED, Case
 
 BARE = Machine("bare", "", platform=("-machine", "q35"))
@@ -43,6 +43,23 @@ def test_program_that_hangs(guest: VM) -> None:
         guest.run("self-test", "hang", timeout=2)
     assert time.monotonic() - start < 20
     assert not guest.running()
+
+
+@pytest.mark.parametrize("said, whole", [
+    (b"a\r\nb\r\n", b"a\r\nb\r\n"),
+    (b"a\r\nunfin", b"a\r\n"),
+    (b"a\r\nunfin\n=== run x\n", b"a\r\n"),
+    (b"a\r\nunfin\n=== run x\n\n=== run y\n", b"a\r\n"),
+    (b"a\r\nunfin\n=== run x\nished\r\n", b"a\r\nunfinished\r\n"),
+    (b"a\r\n\n=== run x\n\n=== run y\nb\r\n", b"a\r\nb\r\n"),
+    (b"a\r\n\n=== run x\n", b"a\r\n"),
+    (b"unfin", b"")])
+def test_line_with_a_note_in_its_midst(said: bytes, whole: bytes) -> None:
+    """A line that the kernel has not finished is left for later, even if the host
+    has written to the log meanwhile, and then is read as one."""
+    start, rest = finished(said), said[len(finished(said)):]
+    assert without_notes(start) == whole
+    assert without_notes(start) + without_notes(rest) == without_notes(said)
 
 
 def test_guest_that_panics(guest: VM) -> None:

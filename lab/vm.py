@@ -5,6 +5,7 @@ QEMU= names another QEMU binary; KVM=1 uses the host's CPU instead of TCG.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -39,6 +40,22 @@ BUSY = "guest is busy"      # QEMU, of a slot whose power indicator blinks
 CMDLINE = {"x86_64": "no_timer_check tsc=nowatchdog", "arm64": ""}
 CONSOLE = {"x86_64": "ttyS0", "arm64": "ttyAMA0"}
 AGENT = {"x86_64": "ttyS1", "arm64": "hvc0"}
+
+
+# A line of the host's, which may stand in the midst of one of the kernel's
+NOTE = rb"\n=== [^\n]*\n"
+
+
+def finished(said: bytes) -> bytes:
+    """The part of a console log up to the end of a line of the kernel's."""
+    said = said[:said.rfind(b"\n") + 1]
+    broken = re.search(rb"[^\n]+(?:" + NOTE + rb")+\Z", said)
+    return said[:broken.start()] if broken else said
+
+
+def without_notes(said: bytes) -> bytes:
+    """What the kernel has said, its lines in one piece."""
+    return re.sub(NOTE, b"", said)
 
 
 def qemu_binary(arch: str) -> str:
@@ -180,11 +197,10 @@ class VM:
             log.seek(self.scanned)
             said = log.read()
         if self.running():
-            said = said[:said.rfind(b"\n") + 1]
+            said = finished(said)
         self.scanned += len(said)
-        return splats.find((line for line in
-                            said.decode(errors="replace").splitlines()
-                            if not line.startswith("=== ")), expected)
+        return splats.find(without_notes(said).decode(errors="replace").splitlines(),
+                           expected)
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
