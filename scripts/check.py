@@ -74,7 +74,8 @@ def checkpatch(mail: Path) -> Case:
     try:
         log = run_step(name, ["perl", "scripts/checkpatch.pl", *CHECKPATCH, mail],
                        cwd=LINUX, env={"PATH": PYTHON_PATH},
-                       log=f"check-{name}".replace(" ", "-"), timeout=BUILD_TIME, ok=(0, 1))
+                       log=f"check-{name}".replace(" ", "-"), timeout=BUILD_TIME,
+                       ok=(0, 1))
     except StepFailed as error:
         return Case(name, FAILED, str(error))
     said = "\n".join(log.read_text(errors="replace").splitlines()[1:])
@@ -277,8 +278,9 @@ class Walk:
             if any(Path(path).name.startswith("Kconfig") for path in files):
                 before = self.configurations()
                 self.configure(what)
-                self.reconfigured = {arch for arch, text in self.configurations().items()
-                                     if text != before[arch]}
+                after = self.configurations()
+                self.reconfigured = {arch for arch in OUTS
+                                     if after[arch] != before[arch]}
             new = self.warnings(what, files) - self.known
         except StepFailed as error:
             return [Case(f"build {name}", FAILED, str(error))]
