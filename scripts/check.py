@@ -11,7 +11,7 @@ changes what it has. After a change to a header, all that the series touches is
 compiled for it. IOMMU drivers that only arm64 has are compiled at the end.
 
 FULL=1 adds arm64, builds all three whole after each patch, and the series on
-others: see full.py.
+others, and runs coccicheck: see full.py.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import functools
 import json
 import os
 import re
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -45,8 +46,8 @@ TARGETS = {"um": ("linux",), "x86_64": ("vmlinux", "modules"),
 PYTHON_PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 # The base has no history, in which a Fixes: tag could be looked up. Who maintains
 # a new file is asked of get_maintainer.pl, see maintained().
-CHECKPATCH = ("--strict", "--no-signoff", "--codespell", "--terse", "--show-types",
-              "--no-summary", "--ignore", "UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES")
+CHECKPATCH = ("--strict", "--no-signoff", "--terse", "--show-types", "--no-summary",
+              "--ignore", "UNKNOWN_COMMIT_ID,FILE_PATH_CHANGES")
 # bookworm's does not know the keyword, and kbuild then goes on without sparse
 SPARSE = "CHECK=sparse -D__typeof_unqual__=__typeof__"
 # Of the kernel, what no object depends on
@@ -78,8 +79,18 @@ def checkpatch(mail: Path) -> Case:
                        ok=(0, 1))
     except StepFailed as error:
         return Case(name, FAILED, str(error))
-    said = "\n".join(log.read_text(errors="replace").splitlines()[1:])
-    return Case(name, FAILED if said.strip() else PASSED, said)
+    said = "\n".join([*log.read_text(errors="replace").splitlines()[1:],
+                      misspelled(mail.read_text(errors="replace"))]).strip()
+    return Case(name, FAILED if said else PASSED, said)
+
+
+def misspelled(mail: str) -> str:
+    """What codespell says of @mail's message and added lines. checkpatch would
+    search each line for all of codespell's words: minutes instead of a second."""
+    own = "\n".join(line for line in mail.splitlines()
+                    if not line.startswith((" ", "-")))
+    return subprocess.run(["codespell", "-"], input=own, text=True, timeout=60,
+                          stdout=subprocess.PIPE, check=False).stdout
 
 
 def maintained(paths: Iterable[str]) -> list[Case]:
@@ -247,6 +258,27 @@ class Walk:
             return Case("sparse", FAILED, str(error))
         return Case("sparse", FAILED if new else PASSED, listed(new))
 
+    def semantic_patches(self) -> Case:
+        """Hear what coccicheck says of the series, and not of the base."""
+        case = "coccicheck"
+
+        def said(what: str, files: Iterable[str]) -> Warnings:
+            # programs do without the kernel's helpers that it would propose
+            here = sorted(path for path in files if path.endswith((".c", ".h"))
+                          and not path.startswith("tools/")
+                          and (BISECT / path).exists())
+            return found(full.REPORT, full.coccicheck(BISECT, what, here), set(here))
+
+        try:
+            new = said("the series", self.touched) - full.NO_DEFECTS
+            self.go(self.base)
+            new -= said("the base", {file for file, _ in new})
+        except StepFailed as error:
+            return Case(case, FAILED, str(error))
+        finally:
+            self.go(self.commits[-1].hash)
+        return Case(case, FAILED if new else PASSED, listed(new))
+
     def drivers_of_arm64(self) -> Case:
         """Compile what of drivers/iommu neither of the two has."""
         case = "compile drivers/iommu on arm64"
@@ -303,7 +335,8 @@ def walk(on: base.Base) -> list[Case]:
         cases = [case for number, commit in enumerate(way.commits, 1)
                  for case in way.step(number, commit)]
         cases += [way.end(),
-                  *(way.elsewhere() if FULL else [way.drivers_of_arm64()])]
+                  *([*way.elsewhere(), way.semantic_patches()] if FULL
+                    else [way.drivers_of_arm64()])]
         return cases + [
             Case(f"compile {path}", SKIPPED, "no configuration builds it")
             for path in sorted(way.touched)

@@ -4,7 +4,7 @@
 import pytest
 from pytest_subtests import SubTests
 
-from scripts import check
+from scripts import check, full
 from scripts.cases import report_cases
 from scripts.conftest import Background
 
@@ -28,6 +28,18 @@ def test_kernel_doc_warning() -> None:
     line = "Warning: drivers/pci/pci.c:7 function parameter 'x' not described in 'f'"
     assert check.found(check.KERNEL_DOC, line, {"drivers/pci/pci.c"}) == {
         ("drivers/pci/pci.c", "function parameter 'x' not described in 'f'"): 1}
+
+
+def test_misspelled_words() -> None:
+    assert not check.misspelled("Subject: x\n teh base's line\n-a recieved one\n")
+    assert "teh ==> the" in check.misspelled("Subject: x\n+\t/* of teh series */\n")
+    assert "recieve ==> receive" in check.misspelled("Subject: recieve it\n")
+
+
+def test_report_of_coccicheck() -> None:
+    line = "drivers/pci/pci.c:2529:27-33: opportunity for str_on_off(enable)"
+    assert check.found(full.REPORT, line, {"drivers/pci/pci.c"}) == {
+        ("drivers/pci/pci.c", "opportunity for str_on_off(enable)"): 1}
 
 
 @pytest.mark.long(minutes=10)
