@@ -21,8 +21,8 @@ def base_text(on: base.Base) -> str:
         return (f"Made on Linux {on.version} of the git tree named by KERNEL=; "
                 f"base-commit is\nthat tree's.\n\nbase-commit: {on.upstream}\n")
     tree_hash = git.git(LINUX, "rev-parse", f"{on.commit}^{{tree}}")
-    return (f"Made on Linux {on.version} as imported into build/linux; base-commit "
-            f"is a commit\nof that repository, with the tree {tree_hash}.\n\n"
+    return (f"Made on {on},\nas imported into build/linux; base-commit is a commit "
+            f"of that repository,\nwith the tree {tree_hash}.\n\n"
             f"base-commit: {on.commit}\n")
 
 
