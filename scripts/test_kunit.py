@@ -153,7 +153,7 @@ def test_unlisted_failure_on_stock() -> None:
     (PASSED, PASSED, PASSED), (SKIPPED, SKIPPED, SKIPPED), (FAILED, FAILED, PASSED),
     (FAILED, PASSED, PASSED), (PASSED, FAILED, FAILED), (PASSED, SKIPPED, FAILED),
     (PASSED, None, FAILED), (FAILED, None, FAILED), (None, FAILED, FAILED),
-    (SKIPPED, FAILED, FAILED)])
+    (SKIPPED, FAILED, FAILED), (None, SKIPPED, SKIPPED), (FAILED, SKIPPED, FAILED)])
 def test_compare(stock: str | None, series: str | None, verdict: str) -> None:
     """Nothing may get worse; what fails on both says so."""
     found, = compare(*([Case("a.b", status)] if status else []
