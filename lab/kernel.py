@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lab import LabError
 from scripts.tree import make_tree
-from scripts.workbench import (LINUX, STOCK, StepFailed, die, kbuild, locked,
-                               run_step)
+from scripts.workbench import (LINUX, STOCK, UNSHARED, StepFailed, die, kbuild,
+                               locked, run_step)
 
 CONFIGS = Path(__file__).resolve().parent / "kernel"
 LATE_ALIAS = CONFIGS / "edu_late_alias.h"
@@ -163,7 +163,8 @@ def build_kernel(name: str, arch: str = "x86_64", variant: str = "") -> Kernel:
                         # the PVH entry calls memcmp() before KASAN is set up
                         "KASAN_SANITIZE_string.o=n",
                         Path(IMAGES[arch]).name, "modules"),
-                 log=f"lab-build-{kernel.label}")
+                 # variants borrow from it, see above
+                 env={} if variant else UNSHARED, log=f"lab-build-{kernel.label}")
     # ALONE has no driver of ports
     symbols = (out / "System.map").read_text()
     for symbol, path, where in (("lab_edu_late_alias", LATE_ALIAS, "pci-sysfs"),

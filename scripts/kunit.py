@@ -29,7 +29,7 @@ from lab.machines import QEMU_BINARY
 from lab.vm import qemu_binary
 from scripts import patchset, tree
 from scripts.cases import FAILED, PASSED, SKIPPED, Case, compare, show
-from scripts.workbench import (BUILD, CROSS, LINUX, PATCHES, ROOT, STOCK,
+from scripts.workbench import (BUILD, CROSS, LINUX, PATCHES, ROOT, STOCK, UNSHARED,
                                StepFailed, die, in_parallel, jobs, locked,
                                run_step)
 
@@ -170,7 +170,7 @@ class Kernel:
                                 if self.where == STOCK else "") + " adds it")
         run_step(f"Build the {self.name}", self.command("build", f"--jobs={jobs()}"),
                  cwd=self.where, log=f"kunit-build-{self.kind}-{self.where.name}",
-                 timeout=BUILD_TIME)
+                 env=UNSHARED if self.debug else {}, timeout=BUILD_TIME)
 
     def boot(self, title: str, log: str, *more: str, limit: int = RUN_TIME) -> str:
         """What a boot printed. A test that fails is no failure of the step."""

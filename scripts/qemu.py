@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Optional
 
 from scripts import apt
-from scripts.workbench import (BUILD, ROOT, StepFailed, die, jobs, locked,
+from scripts.workbench import (BUILD, ROOT, UNSHARED, StepFailed, die, jobs, locked,
                                run_step, say)
 
 SUITE, VERSION = "trixie", "10.0."
@@ -106,7 +106,7 @@ def meson_path() -> Optional[Path]:
 
 
 def environment() -> dict[str, str]:
-    env = {"CCACHE_BASEDIR": str(SOURCE), "CCACHE_NOHASHDIR": "1"}
+    env = {"CCACHE_BASEDIR": str(SOURCE), "CCACHE_NOHASHDIR": "1", **UNSHARED}
     if meson := meson_path():
         env["PYTHONPATH"] = str(meson)
     if shutil.which("ccache"):

@@ -178,6 +178,12 @@ CROSS = {"arm64": "aarch64-linux-gnu-", "riscv": "riscv64-linux-gnu-",
          "powerpc": "powerpc64-linux-gnu-", "s390": "s390x-linux-gnu-"}
 
 
+# For builds whose objects another configuration cannot use: ccache then finds them by
+# the files that were read alone, and a miss takes a fifth less, for want of a run of
+# the preprocessor
+UNSHARED = {"CCACHE_DEPEND": "1"}
+
+
 def kbuild(tree: Path, out: str, arch: str, *targets: str) -> list[str]:
     """The make command for @targets of @tree in its build folder @out.
 
