@@ -8,7 +8,8 @@ the end of the series. Only files that one of the configurations builds are comp
 
 x86-64 is built whole at both ends of the series, and where a Makefile or Kconfig
 changes what it has. After a change to a header, all that the series touches is
-compiled for it. IOMMU drivers that only arm64 has are compiled at the end.
+compiled for both; what else includes it, at the end. IOMMU drivers that only arm64
+has are compiled at the end.
 
 FULL=1 adds arm64, builds all three whole after each patch, and the series on
 others, and runs coccicheck: see full.py.
@@ -31,7 +32,7 @@ from scripts import base, deps, full, git, patchset, series, tree
 from scripts.cases import FAILED, PASSED, SKIPPED, Case, show
 from scripts.kunit import KUNITCONFIG, UM_CONFIG
 from scripts.patchset import Commit
-from scripts.workbench import (BUILD, LINUX, LOGS, StepFailed, die,
+from scripts.workbench import (BUILD, LINUX, LOGS, UNSHARED, StepFailed, die,
                                end_on_sigterm, in_parallel, kbuild, locked,
                                run_step)
 
@@ -134,6 +135,28 @@ class Walk:
     def go(self, commit: str) -> None:
         git.git(BISECT, "checkout", "--quiet", "--force", "--detach", commit)
 
+    def go_one_on(self, commit: Commit) -> None:
+        """Check out @commit. A header that it changes keeps its time, so that make
+        compiles of what includes it only what the series touches: the rest would
+        be most of the kernel, and has seen the base's."""
+        headers = [] if FULL else [BISECT / path for _, path in commit.changes
+                                   if path.endswith(".h")]
+        times = {header: header.stat() for header in headers if header.exists()}
+        self.go(commit.hash)
+        for header, time in times.items():
+            if header.exists():
+                os.utime(header, ns=(time.st_atime_ns, time.st_mtime_ns))
+        if headers:
+            self.touch(".c")
+            # else the next checkout takes files of another time for changed, too
+            git.git(BISECT, "update-index", "-q", "--refresh")
+
+    def touch(self, kind: str) -> None:
+        """Have make take all of that @kind for changed."""
+        for path in self.touched:
+            if path.endswith(kind) and (BISECT / path).exists():
+                (BISECT / path).touch()
+
     def configure(self, what: str) -> None:
         """Write the configurations, which only a Kconfig file can change."""
         out = OUTS["um"]
@@ -180,8 +203,10 @@ class Walk:
         """What a build says."""
         try:
             path = run_step(title, kbuild(BISECT, OUTS.get(arch, full.ARM64.out),
-                                          arch, *arguments),
-                            log=log, timeout=BUILD_TIME)
+                                          arch, *arguments), log=log,
+                            # KUnit's kernel for um differs but by its tests
+                            env={} if arch == "um" else UNSHARED,
+                            timeout=BUILD_TIME)
         except StepFailed as error:
             # the cause of a parallel build's end is seldom its last line
             causes = full.CAUSE.findall(
@@ -251,7 +276,9 @@ class Walk:
         self.known = self.warnings("the base", self.touched, at_end=True)
 
     def end(self) -> Case:
-        """Hear what is said about the last patch's state of all files."""
+        """Hear what is said about the last patch's state of all files, and of
+        what includes them."""
+        self.touch(".h")
         try:
             new = self.warnings("the series", self.touched, at_end=True) - self.known
         except StepFailed as error:
@@ -262,17 +289,23 @@ class Walk:
         """Hear what coccicheck says of the series, and not of the base."""
         case = "coccicheck"
 
-        def said(what: str, files: Iterable[str]) -> Warnings:
-            # programs do without the kernel's helpers that it would propose
-            here = sorted(path for path in files if path.endswith((".c", ".h"))
-                          and not path.startswith("tools/")
-                          and (BISECT / path).exists())
-            return found(full.REPORT, full.coccicheck(BISECT, what, here), set(here))
+        # programs do without the kernel's helpers that it would propose
+        groups = full.groups(sorted(path for path in self.touched
+                                    if path.endswith((".c", ".h"))
+                                    and not path.startswith("tools/")))
+
+        def said(what: str, groups: list[list[str]]) -> Warnings:
+            here = [[path for path in group if (BISECT / path).exists()]
+                    for group in groups]
+            return found(full.REPORT,
+                         full.coccicheck(BISECT, what, list(filter(None, here))),
+                         set().union(*here))
 
         try:
-            new = said("the series", self.touched) - full.NO_DEFECTS
+            new = said("the series", groups) - full.NO_DEFECTS
             self.go(self.base)
-            new -= said("the base", {file for file, _ in new})
+            new -= said("the base", [group for group in groups
+                                     if {file for file, _ in new} & set(group)])
         except StepFailed as error:
             return Case(case, FAILED, str(error))
         finally:
@@ -294,17 +327,21 @@ class Walk:
 
     def elsewhere(self) -> list[Case]:
         """Build the last patch's state on what else there is."""
-        return [full.build(BISECT, configuration, lambda said: listed(
-                    found(WARNING, said, self.touched)))
-                for configuration in full.CONFIGURATIONS
-                if configuration.out not in OUTS.values()]
+        cases = [full.build(BISECT, configuration, lambda said: listed(
+                     found(WARNING, said, self.touched)))
+                 for configuration in full.CONFIGURATIONS
+                 if configuration != full.ARM64]
+        outs = {configuration.out for configuration in full.CONFIGURATIONS}
+        self.unbuilt = {path for path in self.unbuilt
+                        if not any((BISECT / out / path).exists() for out in outs)}
+        return cases
 
     def step(self, number: int, commit: Commit) -> list[Case]:
         """Build one patch and hear what is said about what it touches."""
         name = f"{number:04d}-{commit.slug}.patch"
         what = f"patch {number} of {len(self.commits)}"
         files = {path for _, path in commit.changes}
-        self.go(commit.hash)
+        self.go_one_on(commit)
         try:
             self.reconfigured = set()
             if any(Path(path).name.startswith("Kconfig") for path in files):
