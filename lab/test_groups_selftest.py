@@ -83,6 +83,7 @@ class Fake:
     multifunction: bool = False
     driver: str = "some"
     vendor: int = 0xfffd
+    device: int = 0x0001
     aliases: list[str] | None = field(default_factory=list)
     untrusted: bool = False
     listed: bool = True                 # in its group's directory
@@ -92,7 +93,7 @@ class Fake:
     def config(self, size: int) -> bytes:
         bridge = self.kind in (ROOT_PORT, UPSTREAM, DOWNSTREAM, PCI_BRIDGE)
         data = bytearray(4096)
-        struct.pack_into("<HHHH", data, 0, self.vendor, 1, 0, 0x10)
+        struct.pack_into("<HHHH", data, 0, self.vendor, self.device, 0, 0x10)
         data[0x0e] = bridge | self.multifunction << 7
         data[0x34] = 0x40
         # An unknown capability, then the one of PCIe
@@ -157,7 +158,7 @@ def write_function(root: Path, m: Machine, bdf: str, size: int) -> None:
     real.mkdir(parents=True)
     link = root / "bus/pci/devices" / bdf
     link.symlink_to(real)
-    texts = {"vendor": f"{f.vendor:#06x}", "device": "0x0001",
+    texts = {"vendor": f"{f.vendor:#06x}", "device": f"{f.device:#06x}",
              "class": "0x060400" if f.kind >= ROOT_PORT else "0x020000",
              "remove": "", **f.files}
     if f.aliases is not None:
@@ -255,6 +256,11 @@ BROKEN = {
     "ACS gone from a port": (put("0000:00:01.0", acs=None), {"below 0000:00:01.0"}),
     "ACS gone above": (put("0000:00:03.0", acs=0),
                        {"below 0000:00:03.0", "below 0000:03:00.0"}),
+    "a part of ACS off that the kernel does not use there": (
+        put("0000:00:01.0", acs=ACS & ~1, vendor=0x111d, device=0x80b5), set()),
+    "the same off where it does": (
+        put("0000:00:01.0", acs=ACS & ~1, vendor=0x111d, device=0x80b6),
+        {"below 0000:00:01.0"}),
     "endpoint not with its port": (put("0000:05:00.0", group=99),
                                    {"below 0000:04:00.0"}),
     "one device behind the bridge elsewhere": (

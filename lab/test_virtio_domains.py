@@ -38,6 +38,9 @@ for machine in (
                 platform=(*VIRTIO[:-1], VIRTIO[-1].replace("off", "on"))),
         Machine("virtio-passthrough", TREE, platform=VIRTIO, trace=TRACE,
                 cmdline="iommu.passthrough=1"),
+        Machine("virtio-granule", RNG, trace=TRACE,
+                needs=("virtio-iommu-pci", "granule"),
+                platform=(*VIRTIO[:-1], f"{VIRTIO[-1]},granule=64k")),
         Machine("virtio-reserved", RNG, arch="arm64", trace=TRACE,
                 needs=("virtio-iommu-pci", "reserved-regions"),
                 platform=("-machine", "virt,gic-version=3,its=off", "-device",
@@ -172,3 +175,16 @@ def test_msi_region(vm: VM) -> None:
 @pytest.mark.machine("virtio-reserved")
 def test_reserved_region(vm: VM) -> None:
     assert is_left_alone(vm, RESERVED, "reserved")
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.machine("virtio-granule")
+@pytest.mark.defect("as no group gets a domain, drivers wait for the IOMMU until "
+                    "the timeout", fixed=True)
+def test_granule_of_large_pages(vm: VM) -> None:
+    """The host's pages are larger than the guest's: endpoints bypass."""
+    rng = vm.bdf("rng")
+    assert vm.state().functions[rng].group_type == "identity"
+    assert requests(vm, "attach", rng) == 1
+    assert dma(vm, rng) == "physical"
+    assert reads_random(vm)

@@ -497,6 +497,16 @@ void fake_viommu_unplug(struct fake_viommu *v)
 }
 
 /**
+ * fake_viommu_granule - Map nothing that is smaller
+ * @v: the device, not plugged in yet
+ * @size: in bytes, a power of two; else PAGE_SIZE
+ */
+void fake_viommu_granule(struct fake_viommu *v, size_t size)
+{
+	v->config.page_size_mask = cpu_to_le64(size);
+}
+
+/**
  * fake_viommu_unknown - Do not know an endpoint
  * @v: the device
  * @id: the endpoint's, which is a requester ID

@@ -22,6 +22,7 @@ struct device_node *fake_viommu_host_node(struct fake_viommu *v);
 struct virtio_device *fake_viommu_plug(struct fake_viommu *v);
 void fake_viommu_unplug(struct fake_viommu *v);
 
+void fake_viommu_granule(struct fake_viommu *v, size_t size);
 void fake_viommu_unknown(struct fake_viommu *v, u16 id);
 void fake_viommu_properties(struct fake_viommu *v, const void *props,
 			    size_t len);

@@ -10,7 +10,9 @@
  * driver makes of an alias, anything that needs a second CPU.
  */
 #include <kunit/test.h>
+#include <linux/delay.h>
 #include <linux/iommu.h>
+#include <linux/kthread.h>
 #include <linux/pci.h>
 
 #include "fake_pci.h"
@@ -379,6 +381,123 @@ static void unattached_hot_add(struct kunit *test)
 	refused_hot_add(test, mock_iommu_fail_attach);
 }
 
+/* An error that says something else elsewhere: the log names the device. */
+static void unattached_no_device(struct kunit *test)
+{
+	struct machine m = machine(test, isolating_port);
+	struct fake_pci_log *log = fake_pci_log(test, "01:00.1");
+	const char *line;
+	int said = 0;
+
+	fake_pci_add_all(m.host, two_functions);
+	fake_pci_boot(m.host);
+	mock_iommu_fail_attach(m.iommu, RID(1, 0, 1));
+	mock_iommu_attach_error(m.iommu, -ENODEV);
+	mock_iommu_register(m.iommu);
+	expect_one_function(test, &m, "01:00.0", "01:00.1");
+
+	while ((line = fake_pci_log_next(log)))
+		said += !!strstr(line, "Not added to an IOMMU group");
+	KUNIT_EXPECT_EQ(test, 1, said);
+}
+
+/*
+ * A driver that manages DMA itself is bound while the IOMMU is being
+ * registered: its device has joined the group, which has no domain yet and
+ * will not get one for all its devices.
+ */
+#define MANAGED_VENDOR	0xfffd
+#define MANAGED_DEVICE	0x0b51
+
+static int managed_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	return 0;
+}
+
+static const struct pci_device_id managed_ids[] = {
+	{ PCI_DEVICE(MANAGED_VENDOR, MANAGED_DEVICE) },
+	{ }
+};
+
+static struct pci_driver managed_driver = {
+	.name = "kunit-group-managed",
+	.id_table = managed_ids,
+	.probe = managed_probe,
+	.driver_managed_dma = true,
+};
+
+static const struct fake_pci_desc managed_function[] = {
+	{ "00:01.0", FAKE_ROOT_PORT, .bus = 1, .acs = FAKE_ACS_FULL },
+	{ "00:02.0", FAKE_ROOT_PORT, .bus = 2, .acs = FAKE_ACS_FULL },
+	{ "00:03.0", FAKE_ROOT_PORT, .bus = 3, .acs = FAKE_ACS_FULL },
+	{ "01:00.0", FAKE_ENDPOINT, .mfd = true, .vendor = MANAGED_VENDOR,
+	  .device = MANAGED_DEVICE },
+	{ "01:00.1", FAKE_ENDPOINT, .mfd = true },
+	{ "02:00.0", FAKE_ENDPOINT },
+	{ "03:00.0", FAKE_ENDPOINT },
+	{ }
+};
+
+static int register_iommu(void *iommu)
+{
+	mock_iommu_register(iommu);
+	return 0;
+}
+
+static int register_driver(void *driver)
+{
+	return pci_register_driver(driver);
+}
+
+static void unregister_driver(void *driver)
+{
+	pci_unregister_driver(driver);
+}
+
+static struct task_struct *begin(struct kunit *test, int (*fn)(void *),
+				 void *data)
+{
+	struct task_struct *task = kthread_run(fn, data, "kunit-iommu-group");
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	return get_task_struct(task);
+}
+
+/* Long enough for a thread that nothing stops to be through */
+#define A_WHILE	100	/* ms */
+
+static void unattached_function_bound(struct kunit *test)
+{
+	struct machine m = machine(test, managed_function);
+	struct task_struct *iommu, *driver;
+	int registered;
+
+	fake_pci_boot(m.host);
+	mock_iommu_fail_attach(m.iommu, RID(1, 0, 1));
+
+	mock_iommu_hold_probe(m.iommu, fake_pci_dev(m.host, "02:00.0"));
+	iommu = begin(test, register_iommu, m.iommu);
+	mock_iommu_wait_held(m.iommu);
+	driver = begin(test, register_driver, &managed_driver);
+	msleep(A_WHILE);
+	/* Who waits for a mutex has a turn the second time that it is free */
+	mock_iommu_hold_probe(m.iommu, fake_pci_dev(m.host, "03:00.0"));
+	mock_iommu_go_on(m.iommu);
+	mock_iommu_wait_held(m.iommu);
+	msleep(A_WHILE);
+	mock_iommu_go_on(m.iommu);
+	kthread_stop_put(iommu);
+	registered = kthread_stop_put(driver);
+	KUNIT_ASSERT_EQ(test, 0, registered);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, unregister_driver,
+						  &managed_driver));
+
+	KUNIT_EXPECT_PTR_EQ(test, &managed_driver.driver,
+			    fake_pci_dev(m.host, "01:00.0")->dev.driver);
+	expect_one_function(test, &m, "01:00.0", "01:00.1");
+}
+
 static void unprobed_late_iommu(struct kunit *test)
 {
 	refused_late_iommu(test, mock_iommu_fail_probe);
@@ -588,6 +707,8 @@ static struct kunit_case iommu_group_cases[] = {
 	KUNIT_CASE_PARAM(unattached_hot_add, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(unattached_function_late_iommu, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(unattached_function_hot_add, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(unattached_no_device, mock_iommu_gen_params),
+	KUNIT_CASE_PARAM(unattached_function_bound, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(unprobed_late_iommu, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(unprobed_hot_add, mock_iommu_gen_params),
 	KUNIT_CASE_PARAM(connected_late_iommu, mock_iommu_gen_params),

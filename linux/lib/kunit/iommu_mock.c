@@ -67,6 +67,7 @@ struct mock_iommu {
 	bool ignore_bridges;
 	u16 fail_probe;			/* requester ID, 0: none */
 	u16 fail_attach;		/* the same */
+	int attach_error;
 	bool any_type;
 	bool translates_msis;
 	struct {
@@ -127,7 +128,7 @@ static int mock_attach_dev(struct iommu_domain *domain, struct device *dev,
 	u16 rid = pci_dev_id(to_pci_dev(dev));
 
 	if (is_rid_of(mock->fail_attach, dev) && !blocked)
-		return -EIO;
+		return mock->attach_error ?: -EIO;
 	if (xa_load(&mock->attached, rid) != old)
 		atomic_inc(&mock->wrong_old);
 	if (xa_err(xa_store(&mock->attached, rid, domain, GFP_KERNEL)))
@@ -389,6 +390,16 @@ void mock_iommu_fail_probe(struct mock_iommu *mock, u16 rid)
 void mock_iommu_fail_attach(struct mock_iommu *mock, u16 rid)
 {
 	mock->fail_attach = rid;
+}
+
+/**
+ * mock_iommu_attach_error - Say how attaching fails
+ * @mock: the IOMMU
+ * @error: what mock_iommu_fail_attach() has it fail with, else -EIO
+ */
+void mock_iommu_attach_error(struct mock_iommu *mock, int error)
+{
+	mock->attach_error = error;
 }
 
 /**

@@ -39,6 +39,7 @@ struct device_node *mock_iommu_host_node(struct mock_iommu *iommu);
 void mock_iommu_ignore_bridges(struct mock_iommu *iommu);
 void mock_iommu_fail_probe(struct mock_iommu *iommu, u16 rid);
 void mock_iommu_fail_attach(struct mock_iommu *iommu, u16 rid);
+void mock_iommu_attach_error(struct mock_iommu *iommu, int error);
 void mock_iommu_any_type(struct mock_iommu *iommu);
 void mock_iommu_wish(struct mock_iommu *iommu, u16 rid, int type);
 void mock_iommu_translate_msis(struct mock_iommu *iommu);

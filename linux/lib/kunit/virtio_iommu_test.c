@@ -324,6 +324,33 @@ static void identity_by_id(struct kunit *test)
 			   "detach 0101 5\n");
 }
 
+/* No page can be mapped: endpoints bypass the IOMMU, whatever the default is. */
+static void large_granule(struct kunit *test)
+{
+	struct setup *s = setup(test, slot, BYPASS);
+
+	default_to_translated(NULL);
+	fake_viommu_granule(s->v, 2 * PAGE_SIZE);
+	start(s);
+	expect_requests(s, "attach 0008 0 bypass\n"
+			   "attach 0100 0 bypass\n"
+			   "attach 0101 0 bypass\n");
+	expect_endpoint(s, true);
+	KUNIT_EXPECT_TRUE(test, IS_ERR(iommu_paging_domain_alloc(&s->pdev->dev)));
+}
+
+/* Nor can they bypass it: they are left alone. */
+static void large_granule_without_bypass(struct kunit *test)
+{
+	struct setup *s = setup(test, slot, 0);
+
+	fake_viommu_granule(s->v, 2 * PAGE_SIZE);
+	start(s);
+	expect_requests(s, "");
+	KUNIT_EXPECT_FALSE(test, device_iommu_mapped(&s->pdev->dev));
+	KUNIT_EXPECT_EQ(test, 0, iommu_device_use_default_domain(&s->pdev->dev));
+}
+
 /* Nobody else adds buffers when the device may already use them. */
 static void event_buffers_first(struct kunit *test)
 {
@@ -773,6 +800,8 @@ static struct kunit_case virtio_iommu_cases[] = {
 	KUNIT_CASE(mappings),
 	KUNIT_CASE(identity_by_mappings),
 	KUNIT_CASE(identity_by_id),
+	KUNIT_CASE(large_granule),
+	KUNIT_CASE(large_granule_without_bypass),
 	KUNIT_CASE(event_buffers_first),
 	KUNIT_CASE(rebind),
 	KUNIT_CASE_PARAM(attach_fails, failure_gen_params),
