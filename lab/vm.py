@@ -32,12 +32,15 @@ LAST_LINES = 20
 
 BUSY = "guest is busy"      # QEMU, of a slot whose power indicator blinks
 
+# RCU takes a guest that the host has kept from running for 21 seconds for one that
+# has stalled. One that stalls for RUN_TIMEOUT answers nobody.
+PATIENCE = f"rcupdate.rcu_cpu_stall_timeout={RUN_TIMEOUT:.0f}"
 # The IO-APIC's timer test counts ticks during a busy loop: on a loaded host
 # the guest's CPU does not run, and the kernel panics. 7.3's watchdog of the TSC
 # spins with interrupts off until another CPU answers; its time-out reads a clock
 # that early in the boot is jiffies, which this CPU may be the one to advance. If
 # the other one does not answer, that never ends
-CMDLINE = {"x86_64": "no_timer_check tsc=nowatchdog", "arm64": ""}
+CMDLINE = {"x86_64": f"no_timer_check tsc=nowatchdog {PATIENCE}", "arm64": PATIENCE}
 CONSOLE = {"x86_64": "ttyS0", "arm64": "ttyAMA0"}
 AGENT = {"x86_64": "ttyS1", "arm64": "hvc0"}
 
