@@ -93,6 +93,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.long(minutes=1))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    marker = item.get_closest_marker("machine")
+    if marker and MACHINES[marker.args[0]].arch == "arm64" \
+            and os.environ.get("ARM64") != "1":
+        pytest.skip("ARM64=1 runs it, which takes more kernels")
+
+
 @pytest.fixture(scope="session")
 def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
     pool = Pool()
@@ -131,9 +138,6 @@ def vm(request: pytest.FixtureRequest, pool: Pool) -> VM:
     if VARIANT == DEBUG and machine == "vtd-pciehp":
         pytest.skip("pciehp itself gives a lockdep splat on 7.3 (reset_lock "
                     "against pci_rescan_remove_lock), which ends lockdep")
-    drawn = MACHINES[machine]
-    if drawn.arch == "arm64" and os.environ.get("ARM64") != "1":
-        pytest.skip("ARM64=1 runs it, which takes more kernels")
     guest = pool.guest(request.param, machine)
     guest.note(f"case {request.node.nodeid}")
     return guest

@@ -46,7 +46,8 @@ def qemu_with_model() -> Iterator[None]:
                 qemu.build()
             except (StepFailed, subprocess.SubprocessError, OSError) as error:
                 raise NoModel(f"no QEMU with the NTB model: {error}") from None
-            QEMU_BINARY.update({a: str(qemu.program(a)) for a in QEMU_BINARY})
+            QEMU_BINARY.update({arch: str(qemu.program(arch)) for arch in QEMU_BINARY
+                                if qemu.program(arch).exists()})
         elif '"switchtec-ntb"' not in qemu_help(own, "-device", "help"):
             raise NoModel(f"QEMU={own} has no device switchtec-ntb")
         yield
