@@ -29,7 +29,7 @@ from lab.vm import VM
 
 DEFAULT_MACHINE = "vtd-acpi"
 VARIANT = os.environ.get("LAB_VARIANT", "")
-# As many as cases take by turns; each costs memory, and CPU time when idle
+# As many as cases take by turns; each costs memory
 MAX_GUESTS = 8
 
 # of make same, which names them; and of use on kernels that find races only
@@ -39,7 +39,8 @@ collect_ignore = (["test_iommufd.py", "test_ntb_selftest.py",
 
 
 class Pool:
-    """Kernels built in this session, and guests that run, one of a kind."""
+    """Kernels built in this session, and guests, one of a kind. The one that was
+    asked for last runs."""
 
     def __init__(self) -> None:
         self.kernels: dict[tuple[str, str, str], Kernel] = {}
@@ -58,9 +59,14 @@ class Pool:
         return self.kernels[kind]
 
     def guest(self, kernel: str, machine: str) -> VM:
-        """A guest for the next case: the one that runs, or a new one."""
+        """A guest for the next case: one that is there, or a new one."""
         vm = self.guests.pop((kernel, machine), None)
-        if not vm or not vm.running():
+        for other in self.guests.values():
+            if other.running():
+                other.pause()
+        if vm and vm.running():
+            vm.resume()
+        else:
             while len(self.guests) >= MAX_GUESTS:
                 # the one that no case has asked for for the longest time
                 self.guests.pop(next(iter(self.guests))).close()

@@ -17,8 +17,9 @@ import lab.vm
 from lab import LabError, kcsan, ktap, splats
 from lab.conftest import Pool, judge_defect
 from lab.groups import State
-from lab.kernel import Kernel
+from lab.kernel import Kernel, move_tools
 from lab.machines import Machine
+from lab.ntb import read
 from lab.vm import VM, finished, qemu_binary, without_notes
 from scripts.cases import FAILED, PASSED, SKIPPED, Case
 
@@ -60,6 +61,32 @@ def test_line_with_a_note_in_its_midst(said: bytes, whole: bytes) -> None:
     start, rest = finished(said), said[len(finished(said)):]
     assert without_notes(start) == whole
     assert without_notes(start) + without_notes(rest) == without_notes(said)
+
+
+def test_time_of_a_paused_guest(guest: VM) -> None:
+    """None passes, so that it has no timeout to tell of."""
+    def uptime() -> float:
+        return float(read(guest, "/proc/uptime").split()[0])
+
+    before = uptime()
+    guest.pause()
+    guest.pause()
+    time.sleep(5)
+    guest.resume()
+    assert before < uptime() < before + 4
+
+
+def test_build_folder_that_moves(tmp_path: Path) -> None:
+    """What make takes for done in the one is so in its copy."""
+    old, new = tmp_path / ".lab-x86_64", tmp_path / ".lab-x86_64-module"
+    note = new / "tools/objtool/arch/.check.o.cmd"
+    note.parent.mkdir(parents=True)
+    note.write_text(f"cmd_{old}/check.o := gcc {tmp_path}/check.c {old}-other/x.h\n")
+    os.utime(note, (1e9, 1e9))
+    move_tools(new, old, new)
+    assert note.read_text() == (f"cmd_{new}/check.o := gcc {tmp_path}/check.c "
+                                f"{old}-other/x.h\n")
+    assert note.stat().st_mtime == 1e9
 
 
 def test_guest_that_panics(guest: VM) -> None:
