@@ -44,7 +44,7 @@ same: deps		## show that the kernel's own tests come to the same as before
 		lab/test_ntb_selftest.py lab/test_vfio_selftests.py
 
 .PHONY: lab
-lab: deps		## boot the machines and run their tests; T=pattern, DEBUG=1, KCSAN=1
+lab: deps		## boot the machines and run their tests; T=pattern, DEBUG, KCSAN, ARM64, VFIO=1
 	@$(if $(variant),LAB_VARIANT=$(variant)) $(PYTHON) -m pytest lab $(if $(T),-k '$(T)') || \
 		{ status=$$?; [ $$status != 5 ] || echo "no case matches T='$(T)'" >&2; exit $$status; }
 
@@ -78,7 +78,7 @@ deb: deps		## build Debian packages of the patched kernel; CONFIG=file
 	@$(PYTHON) -m scripts.deb
 
 .PHONY: qemu
-qemu: deps		## build QEMU with the Switchtec NTB model
+qemu: deps		## build QEMU with the Switchtec NTB model; ARM64=1
 	@$(PYTHON) -m scripts.qemu
 
 .PHONY: deps

@@ -53,20 +53,23 @@ class Pool:
         if kind not in self.kernels:
             if not self.kernels:
                 make_trees()
-            # a build takes minutes, and guests that idle would prolong it
+            # a build takes minutes, and memory
             self.close()
             self.kernels[kind] = build_kernel(*kind)
         return self.kernels[kind]
 
     def guest(self, kernel: str, machine: str) -> VM:
         """A guest for the next case: one that is there, or a new one."""
-        vm = self.guests.pop((kernel, machine), None)
-        for other in self.guests.values():
-            if other.running():
+        for idle, other in list(self.guests.items()):
+            if idle != (kernel, machine):
                 other.pause()
-        if vm and vm.running():
+                if not other.running():
+                    # of no interest to this case
+                    del self.guests[idle]
+        vm = self.guests.pop((kernel, machine), None)
+        if vm:
             vm.resume()
-        else:
+        if not vm or not vm.running():
             while len(self.guests) >= MAX_GUESTS:
                 # the one that no case has asked for for the longest time
                 self.guests.pop(next(iter(self.guests))).close()

@@ -10,7 +10,7 @@ SPLATS = re.compile("|".join((
     r"KASAN: ", r"UBSAN: ", r"kernel BUG at ",
     r"possible (circular|recursive) locking", r"inconsistent lock state",
     r"suspicious RCU usage", r"INFO: task .* blocked for more than",
-    r"rcu: INFO: .* detected stalls", r"soft lockup",
+    r"rcu: INFO: .*detected (expedited )?stall", r"soft lockup",
     r"refcount_t: ", r"list_(add|del) corruption", r"slab-use-after-free",
     r"DMAR: .*(\[DMA |fault|error)",
     r"arm-smmu-v3 .*event 0x", r"viommu.* fault|virtio_iommu.*fault",

@@ -63,17 +63,19 @@ def test_line_with_a_note_in_its_midst(said: bytes, whole: bytes) -> None:
     assert without_notes(start) + without_notes(rest) == without_notes(said)
 
 
+@pytest.mark.skipif(os.environ.get("KVM") == "1", reason="KVM's time goes on")
 def test_time_of_a_paused_guest(guest: VM) -> None:
     """None passes, so that it has no timeout to tell of."""
     def uptime() -> float:
         return float(read(guest, "/proc/uptime").split()[0])
 
-    before = uptime()
+    start, before = time.monotonic(), uptime()
     guest.pause()
     guest.pause()
     time.sleep(5)
     guest.resume()
-    assert before < uptime() < before + 4
+    # it may be behind, not ahead
+    assert 0 < uptime() - before < time.monotonic() - start - 4
 
 
 def test_build_folder_that_moves(tmp_path: Path) -> None:
