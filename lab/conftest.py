@@ -64,7 +64,7 @@ class Pool:
             if idle != (kernel, machine):
                 other.pause()
                 if not other.running():
-                    # of no interest to this case
+                    # the next case that asks for it gets a new one
                     del self.guests[idle]
         vm = self.guests.pop((kernel, machine), None)
         if vm:

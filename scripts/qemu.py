@@ -36,7 +36,7 @@ MODEL = ("switchtec-ntb.c", "switchtec-regs.h")     # to hw/misc
 OBJECT = "hw_misc_switchtec-ntb.c.o"
 HOOKS = OURS / "build-hooks.patch"
 DEVICES = OURS / "devices.mak"
-# Arm's is a third of the work, and nobody's without ARM64=1. It stays once it is there
+# Arm's takes long, and nobody starts it without ARM64=1. It stays once it is there
 TARGETS = ("x86_64", *["aarch64"] * (os.environ.get("ARM64") == "1" or
                                      (BIN / "qemu-system-aarch64").exists()))
 PROGRAMS = [f"qemu-system-{target}" for target in TARGETS]
