@@ -84,6 +84,24 @@ def end_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
+@contextlib.contextmanager
+def asked_to_end_later() -> Iterator[None]:
+    """What asks the program to end in here does so when this is over."""
+    asked: list[int] = []
+    kept = {number: handler for number in (signal.SIGINT, signal.SIGTERM)
+            if threading.current_thread() is threading.main_thread()
+            and callable(handler := signal.getsignal(number))}
+    for number in kept:
+        signal.signal(number, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+        for number in asked:
+            signal.raise_signal(number)
+
+
 def run_step(title: str, argv: Sequence[str | Path], *, cwd: Path = ROOT,
              env: Optional[dict[str, str]] = None, log: Optional[str] = None,
              timeout: float = 3600, ok: Sequence[int] = (0,)) -> Path:
@@ -109,15 +127,18 @@ def run_step(title: str, argv: Sequence[str | Path], *, cwd: Path = ROOT,
     with path.open("wb") as out:
         out.write(("$ " + shlex.join(map(str, argv)) + "\n").encode())
         out.flush()
-        child = subprocess.Popen([str(a) for a in argv], cwd=cwd, stdout=out,
-                                 stderr=subprocess.STDOUT,
-                                 stdin=subprocess.DEVNULL,
-                                 env={**os.environ, **(env or {})},
-                                 start_new_session=True,
-                                 pass_fds=tuple(HELD))
-        CHILDREN.add(child)
-        threading.Thread(target=beat, daemon=True).start()
+        child: Optional[subprocess.Popen] = None
         try:
+            # else nobody would know the child's number, and end it
+            with asked_to_end_later():
+                child = subprocess.Popen([str(a) for a in argv], cwd=cwd,
+                                         stdout=out, stderr=subprocess.STDOUT,
+                                         stdin=subprocess.DEVNULL,
+                                         env={**os.environ, **(env or {})},
+                                         start_new_session=True,
+                                         pass_fds=tuple(HELD))
+                CHILDREN.add(child)
+            threading.Thread(target=beat, daemon=True).start()
             keep_nice(child)
             status = child.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -125,7 +146,8 @@ def run_step(title: str, argv: Sequence[str | Path], *, cwd: Path = ROOT,
             raise StepFailed(f"{title}: no end after {timeout:.0f} s, stopped; "
                              f"last lines of {path}:\n{tail(path)}") from None
         except BaseException:
-            kill_group(child)
+            if child:
+                kill_group(child)
             raise
         finally:
             done.set()
