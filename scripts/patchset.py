@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 
 from scripts import git
-from scripts.workbench import OVERLAY, PATCHES, StepFailed
+from scripts.workbench import BUILD, OVERLAY, PATCHES, StepFailed
 
 SEPARATOR = "\n---\n"
 TESTS_ONLY = "Tests-only"
@@ -25,6 +25,9 @@ SLUG_LENGTH = 52           # as git format-patch has it
 SIGNED = re.compile(r"(?im)^signed-off-by:")
 # what git am would take for the beginning of the patch
 CUTS_MESSAGE = re.compile(r"(?m)^(diff -|Index: |---(?!-))")
+# git diff-tree reads the index, of all files, for attributes that it finds in the
+# worktree, too
+NO_INDEX = {"GIT_INDEX_FILE": str(BUILD / "no-index")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +196,7 @@ def commit(repo: Path, name: str) -> Commit:
     subject, slug = git.git(repo, "show", "-s", "--format=%s%x00%f",
                             mailed).split("\0")
     listed = git.git(repo, "diff-tree", "-r", "-M", "-z", "--no-commit-id",
-                     "--name-status", hash_).split("\0")
+                     "--name-status", hash_, **NO_INDEX).split("\0")
     changes = []
     while listed and listed[0]:
         letter = listed.pop(0)[0]
@@ -235,5 +238,5 @@ def hunks(repo: Path, of: Commit, *options: str,
     """The changes of a commit, but for the files @without."""
     diff = git.git(repo, "diff-tree", "-p", "-r", "-M", "--full-index", "--binary",
                    "--no-commit-id", *options, of.hash, "--", ".",
-                   *(f":(exclude,literal){path}" for path in without))
+                   *(f":(exclude,literal){path}" for path in without), **NO_INDEX)
     return diff + "\n" if diff else ""

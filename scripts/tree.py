@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Iterator
@@ -22,7 +23,7 @@ from scripts.workbench import (BUILD, LINUX, STOCK, StepFailed, die, locked,
 
 STAMP = BUILD / "tree.json"
 WORKSHOP = BUILD / "apply"           # where patches are applied, then gone
-SPARSE = {"core.sparseCheckout": "true"}
+APPLIED = "refs/workbench/applied"   # while it is copied
 
 
 class Conflict(StepFailed):
@@ -31,23 +32,45 @@ class Conflict(StepFailed):
 
 @contextlib.contextmanager
 def workshop(start: str, patches: list[Patch]) -> Iterator[Path]:
-    """A worktree of build/linux that holds nothing but what @patches touch."""
+    """A worktree of build/linux at a commit that has, of the files of @start, only
+    those that @patches touch: git reads and writes the list of all files at each
+    step, which takes half a second for a whole kernel's."""
     discard(WORKSHOP)
-    git.git(LINUX, "worktree", "add", "--no-checkout", "--detach", WORKSHOP, start)
+    touched = {path for patch in patches for path in patch.adds}
+    for patch in patches:
+        for line in re.findall(r"(?m)^diff --git (.+)$", patch.diff):
+            old, _, new = line.partition(" b/")
+            touched |= {old.removeprefix("a/"), new}
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        git.git(LINUX, "update-index", "-z", "--index-info", **index, data=git.raw(
+            LINUX, "--literal-pathspecs", "ls-tree", "-r", "-z", start, "--",
+            *sorted(touched)))
+        files = git.git(LINUX, "write-tree", **index)
+    few = git.git(LINUX, "commit-tree", files, "-F", "-",
+                  data=git.raw(LINUX, "show", "-s", "--format=%B", start))
+    git.git(LINUX, "worktree", "add", "--detach", WORKSHOP, few)
     try:
-        touched = {path for patch in patches for path in patch.adds}
-        for patch in patches:
-            for line in re.findall(r"(?m)^diff --git (.+)$", patch.diff):
-                old, _, new = line.partition(" b/")
-                touched |= {old.removeprefix("a/"), new}
-        sparse = Path(git.git(WORKSHOP, "rev-parse", "--path-format=absolute",
-                              "--git-path", "info/sparse-checkout"))
-        sparse.parent.mkdir(parents=True, exist_ok=True)
-        sparse.write_text("".join(f"/{path}\n" for path in sorted(touched)))
-        git.git(WORKSHOP, "read-tree", "-m", "-u", "HEAD", **SPARSE)
         yield WORKSHOP
     finally:
         discard(WORKSHOP)
+
+
+def transplant(place: Path, start: str) -> list[str]:
+    """Put the commits made in @place on @start; returns their hashes."""
+    first = git.git(place, "rev-list", "--max-parents=0", "HEAD")
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "marks"
+        git.git(place, "update-ref", APPLIED, "HEAD")
+        table.write_text(f":1 {first}\n")
+        stream = git.raw(place, "fast-export", "--no-data", "--reencode=no",
+                         f"--import-marks={table}", f"{first}..{APPLIED}")
+        table.write_text(f":1 {start}\n")
+        git.raw(place, "fast-import", "--quiet", "--force", f"--import-marks={table}",
+                f"--export-marks={table}", data=stream)
+        git.git(place, "update-ref", "-d", APPLIED)
+        made = dict(line.split() for line in table.read_text().splitlines())
+    return [made[mark] for mark in sorted(made, key=lambda mark: int(mark[1:]))[1:]]
 
 
 def discard(worktree: Path) -> None:
@@ -63,15 +86,15 @@ def prune() -> None:
 
 def apply(patches: list[Patch], overlay: Path, start: str) -> list[str]:
     """One commit a patch on top of @start; returns their hashes."""
-    done = []
-    if patches:
-        with workshop(start, patches) as place:
-            for patch in patches:
-                done.append(apply_one(patch, overlay, place))
-    return done
+    if not patches:
+        return []
+    with workshop(start, patches) as place:
+        for patch in patches:
+            apply_one(patch, overlay, place)
+        return transplant(place, start)
 
 
-def apply_one(patch: Patch, overlay: Path, place: Path) -> str:
+def apply_one(patch: Patch, overlay: Path, place: Path) -> None:
     mail = patch.head + (patchset.SEPARATOR + "\n" + patch.diff if patch.diff
                          else "\n")
     if patch.diff:
@@ -79,7 +102,7 @@ def apply_one(patch: Patch, overlay: Path, place: Path) -> str:
     run = git.attempt(place, "am", "--3way", "--empty=keep", "--keep-cr",
                       "--keep-non-patch", "--no-scissors", "--whitespace=nowarn",
                       "--committer-date-is-author-date",
-                      data=mail.encode(errors="surrogateescape"), **SPARSE)
+                      data=mail.encode(errors="surrogateescape"))
     if run.returncode:
         explain(patch, place, (run.stdout + run.stderr).decode(errors="replace"))
     for path in patch.adds:
@@ -89,22 +112,21 @@ def apply_one(patch: Patch, overlay: Path, place: Path) -> str:
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(overlay / path, place / path)
     if patch.adds:
-        git.git(place, "add", "-f", "--", *patch.adds, **SPARSE)
+        git.git(place, "add", "-f", "--", *patch.adds)
     if patch.adds or patch.notes:
         message = patchset.join_message(
             git.git(place, "show", "-s", "--format=%B", "HEAD"), patch.notes)
         git.git(place, "commit", "--amend", "--no-verify", "--allow-empty",
                 "--cleanup=verbatim", "--quiet", "-F", "-",
-                data=message.encode(errors="surrogateescape"), **SPARSE,
+                data=message.encode(errors="surrogateescape"),
                 GIT_COMMITTER_DATE=git.git(place, "show", "-s", "--date=raw",
                                            "--format=%ad", "HEAD"))
-    return git.git(place, "rev-parse", "HEAD")
 
 
 def tell_offsets(patch: Patch, place: Path) -> None:
     """Say where the base's lines have moved since the patch was made."""
     run = git.attempt(place, "apply", "--check", "--verbose", "--cached", "-",
-                      data=patch.diff.encode(errors="surrogateescape"), **SPARSE)
+                      data=patch.diff.encode(errors="surrogateescape"))
     report = run.stderr.decode(errors="replace")
     if run.returncode:
         say(f"note: patches/{patch.name} does not apply as it stands, trying "
@@ -119,11 +141,11 @@ def tell_offsets(patch: Patch, place: Path) -> None:
 
 def explain(patch: Patch, place: Path, report: str) -> None:
     """Raise the Conflict that names file and hunk."""
-    unmerged = git.lines(place, "diff", "--name-only", "--diff-filter=U", **SPARSE)
-    git.attempt(place, "am", "--abort", **SPARSE)
-    git.git(place, "reset", "--hard", "--quiet", **SPARSE)
+    unmerged = git.lines(place, "diff", "--name-only", "--diff-filter=U")
+    git.attempt(place, "am", "--abort")
+    git.git(place, "reset", "--hard", "--quiet")
     run = git.attempt(place, "apply", "--reject", "-",
-                      data=patch.diff.encode(errors="surrogateescape"), **SPARSE)
+                      data=patch.diff.encode(errors="surrogateescape"))
     lines = [f"patches/{patch.name} does not apply on {describe(place)}:"]
     headers = dict(hunk_headers(patch.diff))
     path = ""
