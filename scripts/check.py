@@ -32,8 +32,8 @@ from scripts import base, deps, full, git, patchset, series, tree
 from scripts.cases import FAILED, PASSED, SKIPPED, Case, show
 from scripts.kunit import KUNITCONFIG, UM_CONFIG
 from scripts.patchset import Commit
-from scripts.workbench import (BUILD, LINUX, LOGS, UNSHARED, StepFailed, die,
-                               end_on_sigterm, in_parallel, kbuild, locked,
+from scripts.workbench import (BUILD, LINUX, LOGS, STOCK, UNSHARED, StepFailed,
+                               die, end_on_sigterm, in_parallel, kbuild, locked,
                                run_step)
 
 BISECT = BUILD / "bisect"  # a worktree that stands at one commit after the other
@@ -157,13 +157,16 @@ class Walk:
             if path.endswith(kind) and (BISECT / path).exists():
                 (BISECT / path).touch()
 
-    def configure(self, what: str) -> None:
-        """Write the configurations, which only a Kconfig file can change."""
+    def configure_um(self, what: str) -> None:
         out = OUTS["um"]
         (BISECT / out).mkdir(exist_ok=True)
         (BISECT / out / ".config").write_text(self.config)
         run_step(f"Configure {what} (um)", kbuild(BISECT, out, "um", "olddefconfig"),
                  log="check-config-um", timeout=300)
+
+    def configure(self, what: str) -> None:
+        """Write the configurations, which only a Kconfig file can change."""
+        self.configure_um(what)
         configure(BISECT, BISECT / OUTS["x86_64"], "x86_64",
                   fragments_of("x86_64", ""))
         if FULL:
@@ -204,9 +207,7 @@ class Walk:
         try:
             path = run_step(title, kbuild(BISECT, OUTS.get(arch, full.ARM64.out),
                                           arch, *arguments), log=log,
-                            # KUnit's kernel for um differs but by its tests
-                            env={} if arch == "um" else UNSHARED,
-                            timeout=BUILD_TIME)
+                            env=UNSHARED, timeout=BUILD_TIME)
         except StepFailed as error:
             # the cause of a parallel build's end is seldom its last line
             causes = full.CAUSE.findall(
@@ -267,6 +268,11 @@ class Walk:
 
     def start(self) -> None:
         """Build the base and hear what is said about it anyway."""
+        # KUnit's stock kernel is another configuration than the base's, which ccache
+        # would see in each object. kbuild knows that few depend on what differs
+        self.go(git.git(LINUX, "rev-parse", tree.marks(STOCK)[0]))
+        self.configure_um("the base with the tests")
+        self.make("the base with the tests", "um")
         self.go(self.base)
         for out in OUTS.values():
             for path in self.objects:

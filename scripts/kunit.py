@@ -43,7 +43,7 @@ GUARDS = PATCHES / "guards"
 ARCHITECTURES = ("um", "x86_64", "arm64")
 BUILD_TIME = 1800          # seconds
 RUN_TIME = 600
-ONE_TIME = 40              # for a test that runs alone, and may hang without a fix
+ONE_TIME = 20              # for a test that runs alone, and may hang without a fix
 ENDLESS = f"timed out after {ONE_TIME} seconds"    # says kunit.py
 BROKEN = "kunit output"    # the case that stands for output without sense
 SPLATS = "kernel log"      # and the one for splats beside the cases
@@ -170,7 +170,7 @@ class Kernel:
                                 if self.where == STOCK else "") + " adds it")
         run_step(f"Build the {self.name}", self.command("build", f"--jobs={jobs()}"),
                  cwd=self.where, log=f"kunit-build-{self.kind}-{self.where.name}",
-                 env=UNSHARED if self.debug else {}, timeout=BUILD_TIME)
+                 env=UNSHARED, timeout=BUILD_TIME)
 
     def boot(self, title: str, log: str, *more: str, limit: int = RUN_TIME) -> str:
         """What a boot printed. A test that fails is no failure of the step."""
