@@ -14,9 +14,11 @@ from scripts import workbench
 from scripts.workbench import ROOT, StepFailed, in_parallel, run_step
 
 HOLDER = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 from scripts import workbench
+# a shell's background job, which these tests may be, ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Slow(subprocess.Popen):
     # the child may be far before it is known
     def __init__(self, *arguments, **options):
