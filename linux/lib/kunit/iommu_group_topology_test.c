@@ -670,6 +670,7 @@ static unsigned int try_one_order(struct topology *t, struct mock_iommu *mock)
 /* Also if a topology ends the test */
 static void end_topologies(void *data)
 {
+	pr_flush(1000, true);
 	console_loglevel = usual_loglevel;
 	current_topology = NULL;
 }
@@ -692,6 +693,8 @@ static void try_topologies(struct kunit *test, bool every_order,
 
 	/* Ends the line with the result before, which has to be seen */
 	kunit_info(test, "seeds from %u\n", topology_seed);
+	/* A thread that prints for a console reads the level only then */
+	pr_flush(1000, true);
 	/* A device is half a dozen lines */
 	usual_loglevel = console_loglevel;
 	KUNIT_ASSERT_EQ(test, 0,
