@@ -23,8 +23,8 @@ TESTS_ONLY = "Tests-only"
 NAME = re.compile(r"(\d{4})-(.+)\.patch")
 SLUG_LENGTH = 52           # as git format-patch has it
 SIGNED = re.compile(r"(?im)^signed-off-by:")
-# what git am would take for the beginning of the patch
-CUTS_MESSAGE = re.compile(r"(?m)^(diff -|Index: |---(?!-))")
+# what git am would take for the beginning of the patch, and b4 for the next mail
+CUTS_MESSAGE = re.compile(r"(?m)^(diff -|Index: |---(?!-)|From )")
 # git diff-tree reads the index, of all files, for attributes that it finds in the
 # worktree, too
 NO_INDEX = {"GIT_INDEX_FILE": str(BUILD / "no-index")}
@@ -212,7 +212,7 @@ def commit(repo: Path, name: str) -> Commit:
                          "the patch gives it (git am --signoff)")
     if cut := CUTS_MESSAGE.search(body) or CUTS_MESSAGE.search(notes):
         raise StepFailed(f"commit {found}: a line of its message begins with "
-                         f"'{cut[0]}', where git am would end the message")
+                         f"'{cut[0]}', where git am or b4 would end the message")
     return found
 
 

@@ -68,6 +68,9 @@ def cover(on: base.Base, commits: list[Commit], own_id: str) -> str:
                          "rest the text of the cover letter") from None
     if patchset.SIGNED.search(text):
         raise StepFailed(f"{COVER} has a Signed-off-by; whoever submits gives it")
+    if cut := patchset.CUTS_MESSAGE.search(text):
+        raise StepFailed(f"{COVER}: a line begins with '{cut[0]}', where git am or "
+                         "b4 would end the message")
     last = commits[-1]
     author, date = git.lines(LINUX, "show", "-s", "--format=%an <%ae>%n%aD",
                              last.hash)

@@ -119,11 +119,12 @@ def test_base_commit_of_a_git_tree(bench: Bench, kernel: Path) -> None:
     assert str(kernel) not in text
 
 
-def test_signature_in_the_cover_letter(mailed: Bench) -> None:
-    (mailed.patches / "0000-cover-letter.txt").write_text(
-        "S\n\nSigned-off-by: A <a@example.org>\n")
+@pytest.mark.parametrize("line", ["Signed-off-by: A <a@example.org>",
+                                  "From here on, more."])
+def test_refused_in_the_cover_letter(mailed: Bench, line: str) -> None:
+    (mailed.patches / "0000-cover-letter.txt").write_text(f"S\n\n{line}\n")
     before = (mailed.root / "build/series/series.mbox").read_bytes()
-    assert "Signed-off-by" in mailed.fail("series")
+    assert line.split()[0].rstrip(":") in mailed.fail("series")
     assert (mailed.root / "build/series/series.mbox").read_bytes() == before
 
 
