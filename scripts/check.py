@@ -78,10 +78,10 @@ def checkpatch(mail: Path) -> Case:
                        cwd=LINUX, env={"PATH": PYTHON_PATH},
                        log=f"check-{name}".replace(" ", "-"), timeout=BUILD_TIME,
                        ok=(0, 1))
+        said = "\n".join([*log.read_text(errors="replace").splitlines()[1:],
+                          misspelled(mail.read_text(errors="replace"))]).strip()
     except StepFailed as error:
         return Case(name, FAILED, str(error))
-    said = "\n".join([*log.read_text(errors="replace").splitlines()[1:],
-                      misspelled(mail.read_text(errors="replace"))]).strip()
     return Case(name, FAILED if said else PASSED, said)
 
 
@@ -90,8 +90,11 @@ def misspelled(mail: str) -> str:
     search each line for all of codespell's words: minutes instead of a second."""
     own = "\n".join(line for line in mail.splitlines()
                     if not line.startswith((" ", "-")))
-    return subprocess.run(["codespell", "-"], input=own, text=True, timeout=60,
-                          stdout=subprocess.PIPE, check=False).stdout
+    done = subprocess.run(["codespell", "-"], input=own, text=True, timeout=60,
+                          capture_output=True, check=False)
+    if done.returncode not in (os.EX_OK, os.EX_DATAERR):
+        raise StepFailed(f"codespell: status {done.returncode}: {done.stderr}")
+    return done.stdout
 
 
 def maintained(paths: Iterable[str]) -> list[Case]:
@@ -125,6 +128,7 @@ class Walk:
                      ["git", "-C", LINUX, "worktree", "add", "--quiet", "--force",
                       "--detach", BISECT, on.commit], env=git.environment(),
                      timeout=600)
+        git.unlock(BISECT)
         self.base = on.commit
         self.objects = {object_of(path) for path in self.touched
                         if path.endswith(".c")}

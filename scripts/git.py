@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from scripts.workbench import HELD, StepFailed
+from scripts.workbench import BUILD, HELD, StepFailed
 
 EPOCH = "946684800 +0000"   # the date of whatever has none of its own
 IDENTITY = {"NAME": "Workbench", "EMAIL": "workbench@localhost", "DATE": EPOCH}
@@ -34,7 +34,9 @@ def environment(**more: str) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if k not in FOREIGN}
     env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_ATTR_NOSYSTEM": "1", "GIT_EDITOR": "true",
-            "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+            "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC",
+            # half a worktree below build/ is not the repo that build/ is in
+            "GIT_CEILING_DIRECTORIES": str(BUILD)}
     for role in ("AUTHOR", "COMMITTER"):
         env |= {f"GIT_{role}_{key}": value for key, value in IDENTITY.items()}
     settings = SETTINGS | {k: v for k, v in more.items() if "." in k}
@@ -47,10 +49,14 @@ def environment(**more: str) -> dict[str, str]:
 def attempt(repo: Path, *args: str | Path, data: bytes | None = None,
             timeout: float = 600, **more: str) -> subprocess.CompletedProcess:
     """Run git in @repo; the caller looks at the status."""
-    return subprocess.run(["git", "-C", str(repo), *map(str, args)], input=data,
-                          stdin=None if data is not None else subprocess.DEVNULL,
-                          capture_output=True, env=environment(**more),
-                          timeout=timeout, check=False, pass_fds=tuple(HELD))
+    try:
+        return subprocess.run(["git", "-C", str(repo), *map(str, args)], input=data,
+                              stdin=None if data is not None else subprocess.DEVNULL,
+                              capture_output=True, env=environment(**more),
+                              timeout=timeout, check=False, pass_fds=tuple(HELD))
+    except subprocess.TimeoutExpired:
+        raise StepFailed(f"git {' '.join(map(str, args))} in {repo}: no end after "
+                         f"{timeout:.0f} s") from None
 
 
 def raw(repo: Path, *args: str | Path, data: bytes | None = None,
@@ -79,3 +85,10 @@ def resolve(repo: Path, name: str) -> str | None:
     """The object @name stands for in @repo, if there is one."""
     run = attempt(repo, "rev-parse", "--verify", "--quiet", name)
     return run.stdout.decode().strip() or None
+
+
+def unlock(worktree: Path) -> None:
+    """Remove the lock that a killed git has left. The caller sees to it that no
+    other git is at work there."""
+    Path(git(worktree, "rev-parse", "--path-format=absolute", "--git-path",
+             "index.lock")).unlink(missing_ok=True)

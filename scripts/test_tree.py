@@ -162,7 +162,8 @@ def test_new_file_belongs_to_one_commit(bench: Bench) -> None:
 @pytest.mark.parametrize("message, complaint", [
     ("x: Y\n\nText.\n\nSigned-off-by: A <a@example.org>\n", "Signed-off-by"),
     ("x: Y\n\ndiff --git is what I ran\n", "would end the message"),
-    ("x: Y\n\nOne.\n---\nTwo.\n---\nThree.\n", "would end the message")])
+    ("x: Y\n\nOne.\n---\nTwo.\n---\nThree.\n", "would end the message"),
+    ("x: Y\n\nText.\n\nFrom here on, more.\n", "would end the message")])
 def test_messages_that_cannot_be_mailed(bench: Bench, message: str,
                                         complaint: str) -> None:
     bench.commit(message, drivers__iommu_dot_c=edited("iommu", 3))
@@ -290,6 +291,15 @@ def test_half_a_checkout_is_finished(bench: Bench) -> None:
     assert "interrupted" in bench.run("tree")
     assert bench.git("rev-parse", "HEAD") == new
     assert not bench.git("status", "--porcelain")
+
+
+def test_worktree_without_git_is_no_repo(bench: Bench) -> None:
+    """As a kill in make clean leaves it: build/ may be in a repo, too."""
+    git.git(bench.root, "init", "--quiet")
+    git.git(bench.root, "commit", "--quiet", "--allow-empty", "-m", "ours")
+    (bench.stock / ".git").unlink()
+    bench.run("tree")
+    assert not git.git(bench.stock, "status", "--porcelain")
 
 
 def test_clean_leaves_the_trees(bench: Bench) -> None:

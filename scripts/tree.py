@@ -243,8 +243,7 @@ def recover(worktree: Path) -> None:
     if not tip or not (worktree / ".git").exists():
         return
     say(f"{worktree}: an earlier run was interrupted, continuing")
-    Path(git.git(worktree, "rev-parse", "--path-format=absolute", "--git-path",
-                 "index.lock")).unlink(missing_ok=True)
+    git.unlock(worktree)
     if git.resolve(worktree, "HEAD"):
         # a file that is neither the old one nor the new one is the user's
         odd = [set(git.lines(worktree, "diff", "--name-only", "--diff-filter=d",
