@@ -21,11 +21,12 @@ from typing import Iterator, Optional
 
 import pytest
 
-from lab import kcsan
+from lab import LabError, kcsan
 from lab.kernel import DEBUG, KCSAN, Kernel, build_kernel, make_trees, trees
 from lab.machines import MACHINES
 from lab.ntb import NoModel, qemu_with_model, why_not
-from lab.vm import VM
+from lab.vm import LAST_LINES, VM
+from scripts import qemu
 
 DEFAULT_MACHINE = "vtd-acpi"
 VARIANT = os.environ.get("LAB_VARIANT", "")
@@ -45,6 +46,7 @@ class Pool:
     def __init__(self) -> None:
         self.kernels: dict[tuple[str, str, str], Kernel] = {}
         self.guests: dict[tuple[str, str], VM] = {}
+        self.complaints: list[str] = []
         self.races: dict[str, list[kcsan.Race]] = {name: [] for name in trees()}
 
     def kernel(self, name: str, arch: str, variant: str = "") -> Kernel:
@@ -65,24 +67,43 @@ class Pool:
                 other.pause()
                 if not other.running():
                     # the next case that asks for it gets a new one
-                    del self.guests[idle]
+                    self.dismiss(self.guests.pop(idle))
         vm = self.guests.pop((kernel, machine), None)
         if vm:
             vm.resume()
         if not vm or not vm.running():
+            if vm:
+                self.dismiss(vm)
             while len(self.guests) >= MAX_GUESTS:
                 # the one that no case has asked for for the longest time
-                self.guests.pop(next(iter(self.guests))).close()
+                self.dismiss(self.guests.pop(next(iter(self.guests))))
             description = MACHINES[machine]
             vm = VM(self.kernel(kernel, description.arch, description.variant),
                     description)
         self.guests[kernel, machine] = vm
         return vm
 
+    def dismiss(self, vm: VM) -> None:
+        """Stop a guest for good. That it ended, or what it said, since its last
+        case has failed no case: the session fails for it."""
+        if vm.closed:
+            return
+        vm.resume()
+        ended = not vm.running()
+        try:
+            found = vm.new_splats(vm.expected)
+        except LabError as error:
+            found = [str(error)]
+        if ended:
+            found += ["it ended:", *vm.lines()[-LAST_LINES:]]
+        if found:
+            self.complaints.append("\n".join(
+                [f"{vm.log}, since the end of its last case:", *found]))
+        vm.close()
+
     def close(self) -> None:
-        for vm in self.guests.values():
-            vm.close()
-        self.guests.clear()
+        while self.guests:
+            self.dismiss(self.guests.popitem()[1])
 
 
 POOL = pytest.StashKey[Pool]()
@@ -115,6 +136,7 @@ def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
     request.session.stash[POOL] = pool
     yield pool
     pool.close()
+    assert not pool.complaints, "\n".join(pool.complaints)
 
 
 def pytest_runtest_teardown(item: pytest.Item,
@@ -125,10 +147,18 @@ def pytest_runtest_teardown(item: pytest.Item,
         pool.close()
 
 
+@pytest.fixture(scope="session")
+def built_model() -> None:
+    """The QEMU that has the NTB model, if QEMU= does not name another one. That it
+    cannot be built is found out once, and fails each case that needs it."""
+    if not os.environ.get("QEMU"):
+        qemu.build()
+
+
 @pytest.fixture
-def model(request: pytest.FixtureRequest) -> Iterator[None]:
+def model(request: pytest.FixtureRequest, built_model: None) -> Iterator[None]:
     """The case's machine boots on the QEMU that has the NTB model. Skips the
-    case if there is none, or if it cannot run the machine."""
+    case if QEMU= has none, or if it cannot run the machine."""
     with ExitStack() as stack:
         try:
             stack.enter_context(qemu_with_model())
@@ -167,6 +197,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:
     if VARIANT == KCSAN:
         # test_races.py sees to them
         expected.append(kcsan.TITLE)
+    guest.expected = expected
     found = guest.new_splats(expected)
     if VARIANT == KCSAN:
         races = pyfuncitem.session.stash[POOL].races

@@ -11,7 +11,7 @@ from lab.kernel import Packaged
 from lab.machines import MACHINES
 from lab.ntb import linked, plugged
 from lab.vm import VM
-from scripts import deb
+from scripts import deb, git
 from scripts.workbench import LINUX
 
 
@@ -21,6 +21,9 @@ def packaged(tmp_path: Path) -> Packaged:
               if "-dbg_" not in path.name]
     if not images:
         pytest.skip("no packages in build/deb: make deb builds them")
+    if not deb.SERIES.exists() or \
+            deb.SERIES.read_text().strip() != git.resolve(LINUX, "series^{tree}"):
+        pytest.skip("the packages in build/deb are of another series: make deb")
     subprocess.run(["dpkg-deb", "-x", images[0], tmp_path], check=True, timeout=300)
     return Packaged("series", deb.ARCH, "packaged", LINUX / deb.OUT, tmp_path)
 

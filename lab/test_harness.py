@@ -140,10 +140,28 @@ def test_refused_device(guest: VM) -> None:
     assert guest.running()
 
 
-def test_missing_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("after, complaint", [
+    ("", ""), ("BUG: too late", "BUG: too late"), ("end", "it ended:")])
+def test_guest_after_its_last_case(guest: VM, after: str, complaint: str) -> None:
+    """What no case can see any more fails the run."""
+    assert not guest.new_splats()
+    if after == "end":
+        guest.qemu.kill()
+        guest.qemu.wait()
+    elif after:
+        guest.run("log-line", after)
+    guest.pause()
+    pool = Pool()
+    pool.dismiss(guest)
+    assert not guest.running()
+    assert len(pool.complaints) == bool(complaint)
+    assert complaint in "".join(pool.complaints)
+
+
+def test_missing_qemu(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QEMU", "no-such-qemu")
     with pytest.raises(LabError, match="'no-such-qemu'.*QEMU="):
-        qemu_binary("x86_64")
+        VM(kernel, BARE)
     monkeypatch.delenv("QEMU")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(LabError, match="qemu-system-x86.*make deps|make deps"):

@@ -86,6 +86,9 @@ class VM:
         self.log.write_bytes(b"")
         self.trace = self.log.with_suffix(".trace")
         self.scanned = 0            # bytes of the log already judged
+        self.closed = False
+        self.expected: list[str] = []   # splats that belong to its last case
+        self.program = qemu_binary(machine.arch)
         initramfs = build_initramfs(kernel)
         try:
             self._start(initramfs, cmdline)
@@ -95,6 +98,7 @@ class VM:
             if self.qemu.returncode not in (-signal.SIGABRT, -signal.SIGSEGV):
                 raise
             self.note("QEMU has crashed; once more")
+            self.closed = False
             self._start(initramfs, cmdline)
 
     def _start(self, initramfs: Path, cmdline: str) -> None:
@@ -133,7 +137,7 @@ class VM:
                else ["-accel", "tcg", "-cpu", "max"])
         argv = [
             # The kernel ends QEMU if this program is killed
-            "setpriv", "--pdeathsig", "KILL", qemu_binary(arch),
+            "setpriv", "--pdeathsig", "KILL", self.program,
             *self.machine.platform, *cpu, "-smp", "2",
             "-m", "1024" if self.kernel.variant else "512",
             "-nodefaults", "-display", "none", "-no-reboot",
@@ -299,7 +303,8 @@ class VM:
             self.paused = paused
         except LabError as error:
             self.note(str(error))
-            self.close()
+            self.qemu.kill()
+            self.qemu.wait()
 
     def addresses(self) -> dict[str, str]:
         """PCI address to name, of every device that has one."""
@@ -402,6 +407,7 @@ class VM:
 
     def close(self) -> None:
         """Stop the guest if it runs."""
+        self.closed = True
         if self.running():
             self.qemu.kill()
             self.qemu.wait()

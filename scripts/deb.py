@@ -10,11 +10,12 @@ import re
 import shutil
 from pathlib import Path
 
-from scripts import deps, tree
+from scripts import deps, git, tree
 from scripts.workbench import (BUILD, LINUX, ROOT, StepFailed, die, jobs, kbuild,
                                locked, run_step, say)
 
 DEB = BUILD / "deb"
+SERIES = DEB / "series"        # the hash of the tree that they were built from
 OUT = ".deb-x86_64"
 OWN_CONFIG = ROOT / "scripts/deb.config"
 ARCH = "x86_64"
@@ -96,12 +97,16 @@ def build(given: str | None) -> list[Path]:
                         "bindeb-pkg"),
                  env={"DEB_BUILD_OPTIONS": f"parallel={jobs()} terse"},
                  log="deb-build", timeout=TIMEOUT)
+        # what was not built from a series on record is no proof of one
+        series = None if tree.unrefreshed() else git.resolve(LINUX, "series^{tree}")
         DEB.mkdir(exist_ok=True)
         for old in DEB.iterdir():
             old.unlink()
         for pattern in products:
             for product in LINUX.glob(pattern):
                 product.rename(DEB / product.name)
+        if series:
+            SERIES.write_text(series + "\n")
     return sorted(DEB.glob("*.deb"))
 
 

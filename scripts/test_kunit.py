@@ -137,6 +137,16 @@ def test_guard_must_fail_on_stock(status: str | None, verdict: str,
     assert why in found[0].log
 
 
+@pytest.mark.parametrize("output, verdict", [
+    ("KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: a\n"
+     "Kernel panic - not syncing\n", PASSED),
+    ("Checking that ptrace can change system call numbers...\n", FAILED)])
+def test_guard_that_ends_the_kernel(parser: None, output: str, verdict: str) -> None:
+    """A kernel that did not come to the test is no proof."""
+    guards = Guards({"a.b": "fix"}, {})
+    assert kunit.judge(kunit.parse_one("a.b", output), guards)[0].status == verdict
+
+
 def test_guard_without_end() -> None:
     """Whatever hangs is no proof, but where it is said to hang."""
     stock = [Case("a.b", FAILED, f"Command '[]' {kunit.ENDLESS}")]
